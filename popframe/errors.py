@@ -1,0 +1,95 @@
+"""Every error that popframe raises, and what a client is told about each.
+
+::
+
+    PopframeError
+    ├── ConfigError                 the operator's mistake: start-up stops, exit code 2
+    ├── HookContractError           a plugin broke its hook's contract: the client gets [SYS/PERM]
+    └── Refusal                     becomes "-ERR [code] wire_text"; the session goes on
+        ├── CommandSyntaxError      no code       unknown, malformed, out of state
+        │   └── NoSuchMessage       no code       no such message, or marked as deleted
+        ├── AuthenticationFailed    AUTH          RFC 3206 section 5
+        ├── MaildropInUse           IN-USE        RFC 2449 section 8.1.2
+        ├── LoginDelayed            LOGIN-DELAY   RFC 2449 section 8.1.1
+        ├── TemporaryFailure        SYS/TEMP      RFC 3206 section 4
+        └── PermanentFailure        SYS/PERM      RFC 3206 section 4
+
+Rule of this file: ``code`` and ``wire_text`` are class constants and the only words that reach a client. The message of
+the exception (``str(error)``) goes to the log alone, so no path, user name or library text can leak onto the wire.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PopframeError(Exception):
+    """Everything that popframe raises on purpose."""
+
+
+class ConfigError(PopframeError):
+    """The configuration cannot be used; the message says where and what would be right."""
+
+
+class HookContractError(PopframeError):
+    """A plugin returned something that its hook's specification does not allow."""
+
+
+class Refusal(PopframeError):
+    """A negative answer to the client; the message is for the log."""
+
+    code: ClassVar[str] = ""
+    """Response code (RFC 2449 section 8), without brackets; empty for none."""
+    wire_text: ClassVar[str] = "refused"
+    """What the client is told."""
+
+
+class CommandSyntaxError(Refusal):
+    """The command is unknown, malformed, or not valid in this state (RFC 1939 section 3)."""
+
+    wire_text: ClassVar[str] = "command not understood"
+
+
+class NoSuchMessage(CommandSyntaxError):
+    """The argument is not the number of a message, or that message is marked as deleted (RFC 1939 section 5)."""
+
+    wire_text: ClassVar[str] = "no such message"
+
+
+class AuthenticationFailed(Refusal):
+    """The credentials are wrong, or the account may not log in (RFC 3206 section 5).
+
+    One text for every reason: an unknown user, a wrong password and a locked account look the same. The words avoid
+    those by which old clients take a failure for a lock or an outage.
+    """
+
+    code: ClassVar[str] = "AUTH"
+    wire_text: ClassVar[str] = "user name or password not accepted"
+
+
+class MaildropInUse(Refusal):
+    """Another session holds the maildrop (RFC 2449 section 8.1.2)."""
+
+    code: ClassVar[str] = "IN-USE"
+    wire_text: ClassVar[str] = "maildrop is locked: in use by another session"
+
+
+class LoginDelayed(Refusal):
+    """The user logged in less than the announced delay ago (RFC 2449 section 8.1.1)."""
+
+    code: ClassVar[str] = "LOGIN-DELAY"
+    wire_text: ClassVar[str] = "minimum time between logins not over yet"
+
+
+class TemporaryFailure(Refusal):
+    """Something on our side does not work now and probably will later (RFC 3206 section 4)."""
+
+    code: ClassVar[str] = "SYS/TEMP"
+    wire_text: ClassVar[str] = "temporary problem on the server, try again later"
+
+
+class PermanentFailure(Refusal):
+    """Something on our side needs an operator's hand (RFC 3206 section 4)."""
+
+    code: ClassVar[str] = "SYS/PERM"
+    wire_text: ClassVar[str] = "problem on the server, ask its operator for help"

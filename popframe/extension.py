@@ -1,0 +1,198 @@
+"""What a command is, and what a SASL mechanism is: for the engine's own and for a plugin's alike."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from popframe.model import Account, Peer, PlainCredentials, StoredSecret
+
+
+class State(enum.Enum):
+    """Where a session is (RFC 1939 section 3)."""
+
+    AUTHORIZATION = "AUTHORIZATION"
+    TRANSACTION = "TRANSACTION"
+    UPDATE = "UPDATE"
+    """The client said QUIT after it had logged in; no command is taken any more."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer to one command. A handler returns it; the engine alone turns it into octets.
+
+    Attributes:
+        text: What follows ``+OK`` or ``-ERR``. The engine replaces what is not printable and cuts what would make the
+            line longer than 512 octets (RFC 2449 section 4).
+        is_ok: False for ``-ERR``.
+        code: Response code without brackets (RFC 2449 section 8), or empty.
+        body: Makes it a multi-line response: octets in pieces of any length with LF or CRLF line ends. The engine
+            makes every line end CRLF, byte-stuffs, and adds the termination octet (RFC 1939 section 3).
+        body_is_wire: The body has CRLF line ends, ends in one unless it is empty, and is byte-stuffed already.
+        close: End the connection after this reply.
+    """
+
+    text: str
+    is_ok: bool = True
+    code: str = ""
+    body: Iterable[bytes] | None = None
+    body_is_wire: bool = False
+    close: bool = False
+
+
+class CommandContext(Protocol):
+    """What a command extension may know of the session, and ask of it."""
+
+    @property
+    def peer(self) -> Peer:
+        """Where the client connects from."""
+        ...
+
+    @property
+    def account(self) -> Account:
+        """Who logged in; only in the TRANSACTION state."""
+        ...
+
+    @property
+    def message_count(self) -> int:
+        """How many messages the maildrop had when it was opened, those marked as deleted included."""
+        ...
+
+    @property
+    def last_accessed(self) -> int:
+        """The highest message-number that RETR or DELE was used on in this session; 0 for none."""
+        ...
+
+    def message_index(self, number: str) -> int:
+        """Return the index (from 0) for a message-number sent by the client.
+
+        Raises:
+            NoSuchMessage: Not a number, out of range, or marked as deleted: the client gets ``-ERR``.
+        """
+        ...
+
+    def is_deleted(self, index: int) -> bool:
+        """Tell whether the message is marked as deleted."""
+        ...
+
+    def message_octets(self, index: int) -> int:
+        """Return the size of the message in octets, as LIST says it."""
+        ...
+
+    def message_uid(self, index: int) -> str:
+        """Return the unique-id of the message."""
+        ...
+
+    def read_message(self, index: int) -> Iterator[bytes]:
+        """Yield the octets of the message as stored; this does not count as retrieving it."""
+        ...
+
+
+ContextT_contra = TypeVar("ContextT_contra", contravariant=True)
+
+Handler = Callable[[ContextT_contra, Sequence[str]], Reply]
+"""What carries a command out: context and arguments in, reply out. It never writes.
+
+The arguments are decoded as UTF-8; an octet that is not part of valid UTF-8 becomes a lone surrogate
+(``surrogateescape``), so that no octet is lost. To refuse, it raises a :class:`popframe.Refusal` or returns a reply.
+"""
+
+IN_AUTHORIZATION = frozenset({State.AUTHORIZATION})
+IN_TRANSACTION = frozenset({State.TRANSACTION})
+IN_BOTH = frozenset({State.AUTHORIZATION, State.TRANSACTION})
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[ContextT_contra]):
+    """One row of the command table: what the engine checks before it calls the handler.
+
+    Attributes:
+        verb: The keyword in upper case.
+        handler: Carries the command out.
+        states: Where it is valid.
+        arity: How many arguments it takes, as a range.
+        capability: Its line in the CAPA response (RFC 2449 section 5); empty for none.
+        takes_rest: Everything after the first space is one argument, blanks included (RFC 1939 section 7, PASS).
+    """
+
+    verb: str
+    handler: Handler[ContextT_contra]
+    states: frozenset[State]
+    arity: range = range(1)
+    capability: str = ""
+    takes_rest: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a row that no client could ever use."""
+        if not (self.verb.isascii() and self.verb.isalnum() and self.verb == self.verb.upper()):
+            raise ValueError(f"a command's verb is upper-case ASCII letters and digits, not {self.verb!r}")
+        if State.UPDATE in self.states or not self.states:
+            raise ValueError(f"{self.verb}: a command is valid in AUTHORIZATION, in TRANSACTION, or in both")
+
+
+class MechanismContext(Protocol):
+    """What a SASL exchange may ask of the server."""
+
+    @property
+    def peer(self) -> Peer:
+        """Where the client connects from."""
+        ...
+
+    def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
+        """Ask the authentication plugins for the stored secret of a user; see :class:`StoredSecret` for the schemes."""
+        ...
+
+    def random_octets(self, count: int) -> bytes:
+        """Return octets that nobody can predict."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The server's next message in a SASL exchange, not yet in base64 (RFC 5034 section 4)."""
+
+    content: bytes
+
+
+class Exchange(Protocol):
+    """One run of a SASL mechanism, from its AUTH command to its end."""
+
+    def respond(self, response: bytes | None) -> Challenge | PlainCredentials | Account:
+        """Take the client's message, decoded from base64, and say how it goes on.
+
+        Args:
+            response: None at the start when the client sent no initial response.
+
+        Returns:
+            A challenge to send; or a name and password that the authentication hook still has to check; or the account
+            whose identity the exchange itself has proven.
+
+        Raises:
+            AuthenticationFailed: The message is malformed or the proof is wrong.
+        """
+        ...
+
+
+class Mechanism(Protocol):
+    """A SASL mechanism that AUTH offers (RFC 5034)."""
+
+    @property
+    def name(self) -> str:
+        """Registered name: 1 to 20 of ``A-Z 0-9 - _``."""
+        ...
+
+    @property
+    def reveals_password(self) -> bool:
+        """The password can be read off the wire, so it is offered only on a protected connection."""
+        ...
+
+    @property
+    def needs_secret(self) -> str:
+        """Scheme of the stored secret without which it cannot work; empty for none."""
+        ...
+
+    def start(self, context: MechanismContext) -> Exchange:
+        """Begin an exchange."""
+        ...
