@@ -1,0 +1,39 @@
+"""What the engine asks of the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from popframe.model import Account, Maildrop, PlainCredentials
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A successful login: who it is, and the opened maildrop, which the session closes exactly once."""
+
+    account: Account
+    maildrop: Maildrop
+
+
+class Backend(Protocol):
+    """One session's way to accounts, storage and log; every call may block."""
+
+    def log_in(self, credentials: PlainCredentials) -> Login:
+        """Check the credentials and open the maildrop.
+
+        Raises:
+            AuthenticationFailed: Wrong credentials, or the account may not log in.
+            MaildropInUse: Another session holds the maildrop.
+            Refusal: Any other reason to answer ``-ERR``; nothing is left open or locked.
+        """
+        ...
+
+    def report_error(self, doing: str, error: Exception) -> None:
+        """Log a failure that the client is told about only in general words.
+
+        Args:
+            doing: What the session was at, for the log: ``"RETR"``, ``"closing the maildrop"``.
+            error: What happened.
+        """
+        ...

@@ -1,0 +1,145 @@
+"""The commands of RFC 1939 and RFC 2449. A handler returns its reply and writes nothing.
+
+State and number of arguments were checked before a handler is called; a :class:`~popframe.errors.Refusal` that it raises
+becomes the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from popframe.engine import wire
+from popframe.engine.transaction import decimal
+from popframe.errors import CommandSyntaxError
+from popframe.extension import IN_AUTHORIZATION, IN_BOTH, IN_TRANSACTION, Command, Reply
+from popframe.model import PlainCredentials
+
+if TYPE_CHECKING:
+    from popframe.engine.session import Session
+
+
+def capa(session: Session, _arguments: Sequence[str]) -> Reply:
+    """``CAPA``: list the capabilities (RFC 2449 section 5)."""
+    return Reply("capability list follows", body=session.capabilities(), body_is_wire=True)
+
+
+def user(session: Session, arguments: Sequence[str]) -> Reply:
+    """``USER name``: take a name, whether it exists or not (RFC 1939 section 7)."""
+    username = arguments[0]
+    if not username.isprintable():  # control characters, and lone surrogates that stand for octets that are not UTF-8
+        raise CommandSyntaxError(f"user name {username!r}")
+    session.username = username
+    return Reply("send PASS")
+
+
+def pass_(session: Session, arguments: Sequence[str]) -> Reply:
+    """``PASS string``: log in with the name of the USER just before; all after the one space counts (RFC 1939 s. 7)."""
+    username, session.username = session.username, ""
+    if not username:
+        raise CommandSyntaxError("PASS without USER")
+    password = arguments[0].encode("utf-8", "surrogateescape")
+    return session.log_in(PlainCredentials(username, password))
+
+
+def quit_in_authorization(session: Session, _arguments: Sequence[str]) -> Reply:
+    """``QUIT`` before login: end without an UPDATE state (RFC 1939 section 4)."""
+    return session.leave()
+
+
+def quit_in_transaction(session: Session, _arguments: Sequence[str]) -> Reply:
+    """``QUIT`` after login: remove what is marked, say whether that worked, and end (RFC 1939 section 6)."""
+    return session.update()
+
+
+def stat(session: Session, _arguments: Sequence[str]) -> Reply:
+    """``STAT``: the drop listing (RFC 1939 section 5)."""
+    return Reply(f"{session.transaction.left_count} {session.transaction.left_octets}")
+
+
+def list_(session: Session, arguments: Sequence[str]) -> Reply:
+    """``LIST [msg]``: the scan listing (RFC 1939 section 5)."""
+    transaction = session.transaction
+    if arguments:
+        index = transaction.message_index(arguments[0])
+        return Reply(f"{index + 1} {transaction.message_octets(index)}")
+    text = f"{transaction.left_count} messages ({transaction.left_octets} octets)"
+    return Reply(text, body=transaction.scan_listing(), body_is_wire=True)
+
+
+def uidl(session: Session, arguments: Sequence[str]) -> Reply:
+    """``UIDL [msg]``: the unique-id listing (RFC 1939 section 7)."""
+    transaction = session.transaction
+    if arguments:
+        index = transaction.message_index(arguments[0])
+        return Reply(f"{index + 1} {transaction.message_uid(index)}")
+    return Reply("unique-id listing follows", body=_primed(transaction.uid_listing()), body_is_wire=True)
+
+
+def retr(session: Session, arguments: Sequence[str]) -> Reply:
+    """``RETR msg``: one whole message (RFC 1939 section 5)."""
+    transaction = session.transaction
+    index = transaction.message_index(arguments[0])
+    body = _message_body(session, transaction.whole_message(index))
+    transaction.note_access(index)
+    return Reply(f"{transaction.message_octets(index)} octets", body=body, body_is_wire=True)
+
+
+def top(session: Session, arguments: Sequence[str]) -> Reply:
+    """``TOP msg n``: header, blank line and n lines of the body (RFC 1939 section 7)."""
+    transaction = session.transaction
+    index = transaction.message_index(arguments[0])
+    line_count = decimal(arguments[1])
+    if line_count is None:
+        raise CommandSyntaxError(f"line count {arguments[1]!r}")
+    body = _message_body(session, transaction.top_of_message(index, line_count))
+    return Reply("top of message follows", body=body, body_is_wire=True)
+
+
+def dele(session: Session, arguments: Sequence[str]) -> Reply:
+    """``DELE msg``: mark one message; it is removed in the UPDATE state (RFC 1939 section 5)."""
+    index = session.transaction.message_index(arguments[0])
+    session.transaction.mark_deleted(index)
+    return Reply(f"message {index + 1} deleted")
+
+
+def noop(_session: Session, _arguments: Sequence[str]) -> Reply:
+    """``NOOP``: nothing but a positive reply (RFC 1939 section 5)."""
+    return Reply("done")
+
+
+def rset(session: Session, _arguments: Sequence[str]) -> Reply:
+    """``RSET``: take back every mark (RFC 1939 section 5)."""
+    session.transaction.unmark_all()
+    return Reply(f"{session.transaction.left_count} messages ({session.transaction.left_octets} octets)")
+
+
+def _message_body(session: Session, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    if session.policy.replace_nul:
+        pieces = wire.without_nul(pieces)
+    return _primed(wire.byte_stuffed(pieces))
+
+
+def _primed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Take the first piece now, so that what cannot be read is refused before ``+OK`` is said."""
+    first = next(pieces, b"")
+    return chain((first,), pieces)
+
+
+BUILT_IN: tuple[Command[Session], ...] = (
+    Command("CAPA", capa, IN_BOTH),
+    Command("USER", user, IN_AUTHORIZATION, arity=range(1, 2), capability="USER"),
+    Command("PASS", pass_, IN_AUTHORIZATION, arity=range(1, 2), takes_rest=True),
+    Command("QUIT", quit_in_authorization, IN_AUTHORIZATION),
+    Command("QUIT", quit_in_transaction, IN_TRANSACTION),
+    Command("STAT", stat, IN_TRANSACTION),
+    Command("LIST", list_, IN_TRANSACTION, arity=range(2)),
+    Command("RETR", retr, IN_TRANSACTION, arity=range(1, 2)),
+    Command("DELE", dele, IN_TRANSACTION, arity=range(1, 2)),
+    Command("NOOP", noop, IN_TRANSACTION),
+    Command("RSET", rset, IN_TRANSACTION),
+    Command("TOP", top, IN_TRANSACTION, arity=range(2, 3), capability="TOP"),
+    Command("UIDL", uidl, IN_TRANSACTION, arity=range(2), capability="UIDL"),
+)
+"""Every command that the engine itself knows."""

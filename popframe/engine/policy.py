@@ -1,0 +1,61 @@
+"""Choices that the RFCs leave to a site, and the engine's limits."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+MAX_LINE_OCTETS = 512
+"""Longest command line, CRLF included.
+
+RFC 2449 section 4 demands 255; an address of RFC 5321 as a user name alone may be 320 octets long.
+"""
+
+MAX_DISCARDED_OCTETS = 65_536
+"""How much of one over-long line is read and thrown away before the connection is closed.
+
+Enough that a client which sent a message by mistake gets its answer; too little to keep a thread busy.
+"""
+
+MAX_NUMBER_DIGITS = 20
+"""Longest message-number or line count that is looked at: 2**64 has 20 digits. More is refused before it costs time."""
+
+BATCH_OCTETS = 65_536
+"""Replies are handed out when this much has been gathered.
+
+Replies to pipelined commands leave in one send; pieces of 16 to 64 KiB are the fastest to convert and to send.
+"""
+
+BATCH_BUFFERS = 512
+"""Buffers in one batch; half of Linux's IOV_MAX, so that one sendmsg takes them all."""
+
+
+class ImplementationShown(enum.Enum):
+    """When CAPA tells the IMPLEMENTATION (RFC 2449 section 6.9)."""
+
+    NEVER = "never"
+    AFTER_LOGIN = "after-login"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A site's choices, the same for every session.
+
+    Attributes:
+        greeting: Text after ``+OK`` in the greeting.
+        implementation: Text of the IMPLEMENTATION capability.
+        implementation_shown: When CAPA tells it.
+        max_bad_commands: Commands that were not understood before the connection is closed: in all before login, in
+            a row after it. Clients probe: at least ten must be free.
+        max_failed_logins: Refused passwords before the connection is closed. Clients fall from one mechanism to the
+            next with the same password: at least three must be free.
+        replace_nul: Send a NUL octet inside a message as 0x80, since some clients stop at NUL; sizes stay the same.
+    """
+
+    greeting: str = "POP3 server ready"
+    implementation: str = "popframe"
+    implementation_shown: ImplementationShown = ImplementationShown.AFTER_LOGIN
+    max_bad_commands: int = 20
+    max_failed_logins: int = 5
+    replace_nul: bool = False

@@ -1,0 +1,314 @@
+"""One POP3 session: the three states of RFC 1939 section 3, and the way from a line to its reply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from popframe.engine import wire
+from popframe.engine.backend import Backend
+from popframe.engine.line import LineBuffer, LineFault
+from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy
+from popframe.engine.transaction import Transaction
+from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, Refusal, TemporaryFailure
+from popframe.extension import Command, Reply, State
+from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary
+
+KEEPS_USERNAME = frozenset({b"PASS", b"CAPA"})
+"""PASS counts only immediately after USER (RFC 1939 section 7); a look at the capabilities in between is harmless."""
+
+HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"})
+"""First words of a browser that was led here. It is sent away at once, before the body of its request is read, since
+that may hold POP3 commands."""
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class Table(Protocol):
+    """What a session needs of the command table."""
+
+    def find(self, state: State, verb: bytes) -> Command[Session] | None:
+        """Return the row of an upper-case verb that is valid in a state."""
+        ...
+
+    def knows(self, verb: bytes) -> bool:
+        """Tell whether the verb is valid in some state."""
+        ...
+
+    def capabilities(self, state: State) -> bytes:
+        """Return the lines of CAPA in a state."""
+        ...
+
+
+class Session:
+    """A session from greeting to end.
+
+    The driver sends :meth:`greeting`, then in turn feeds what it received to :meth:`receive_data` and sends everything
+    that :meth:`output` gives. When :attr:`is_closed` is true it closes the connection. When the connection ends by itself,
+    or a timer says so, it calls :meth:`abort`. A session is used by one thread at a time.
+
+    Attributes:
+        peer: Where the client connects from.
+        policy: What the site chose.
+        state: Where the session is.
+        outcome: How it ended; meaningful when :attr:`is_closed`.
+        username: The name of a USER that PASS may still use; empty for none.
+        command_count: Lines that were answered. A timer that watches for inactivity watches this number.
+        failed_login_count: Logins that were refused.
+    """
+
+    def __init__(self, peer: Peer, backend: Backend, policy: Policy, table: Table) -> None:
+        self.peer = peer
+        self.policy = policy
+        self.state = State.AUTHORIZATION
+        self.outcome = Outcome.DISCONNECTED
+        self.username = ""
+        self.command_count = 0
+        self.failed_login_count = 0
+        self._backend = backend
+        self._table = table
+        self._lines = LineBuffer()
+        self._transaction: Transaction | None = None
+        self._bad_command_count = 0
+        self._is_closed = False
+
+    # --- for the driver
+
+    @property
+    def is_closed(self) -> bool:
+        """The session is over: nothing more is read, nothing more is said."""
+        return self._is_closed
+
+    def greeting(self) -> bytes:
+        """Return the line that the server speaks first (RFC 1939 section 4)."""
+        return wire.status_line(Reply(self.policy.greeting))
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the client sent; the commands in it run when :meth:`output` is asked for their replies."""
+        if not self._is_closed:
+            self._lines.feed(data)
+
+    def output(self) -> Iterator[list[bytes]]:
+        """Run the commands that have come and yield the replies, as many buffers at a time as one send should take.
+
+        A command runs only when everything before it was taken, so a client that does not read stops its own session and
+        costs no memory. The end of a multi-line response is never apart from what stands before it.
+        """
+        buffers: list[bytes] = []
+        size = 0
+        while not self._is_closed and (line := self._lines.next_line()) is not None:
+            reply = self._answer(line)
+            if reply is None:
+                break
+            for octets in self._rendered(reply):
+                is_full = size + len(octets) > BATCH_OCTETS or len(buffers) >= BATCH_BUFFERS
+                if is_full and buffers and octets is not wire.TERMINATION:
+                    yield buffers
+                    buffers, size = [], 0
+                buffers.append(octets)
+                size += len(octets)
+        if buffers:
+            yield buffers
+
+    def abort(self, outcome: Outcome) -> None:
+        """End the session without an UPDATE state: nothing is removed (RFC 1939 section 6)."""
+        if not self._is_closed:
+            self._end(outcome)
+
+    def summary(self, session_id: str, duration_seconds: float) -> SessionSummary:
+        """Return what the session did, once it is over."""
+        summary = SessionSummary(
+            session_id=session_id,
+            peer=self.peer,
+            username="",
+            outcome=self.outcome,
+            duration_seconds=duration_seconds,
+            command_count=self.command_count,
+            failed_login_count=self.failed_login_count,
+        )
+        return summary if self._transaction is None else self._transaction.add_to(summary)
+
+    # --- for command handlers; the public ones are the CommandContext of extensions
+
+    @property
+    def transaction(self) -> Transaction:
+        """What exists after login.
+
+        Raises:
+            HookContractError: Before login: a command that needs it is in the table of the wrong state.
+        """
+        if self._transaction is None:
+            raise HookContractError("a command asked for the maildrop before login")
+        return self._transaction
+
+    @property
+    def account(self) -> Account:
+        """Who logged in."""
+        return self.transaction.account
+
+    @property
+    def message_count(self) -> int:
+        """Messages at login, marked ones included."""
+        return self.transaction.message_count
+
+    @property
+    def last_accessed(self) -> int:
+        """Highest message-number of a RETR or DELE."""
+        return self.transaction.last_accessed
+
+    def message_index(self, number: str) -> int:
+        """Return the index for a message-number."""
+        return self.transaction.message_index(number)
+
+    def is_deleted(self, index: int) -> bool:
+        """Tell whether the message is marked as deleted."""
+        return index in self.transaction.deleted
+
+    def message_octets(self, index: int) -> int:
+        """Return the size of a message."""
+        return self.transaction.message_octets(index)
+
+    def message_uid(self, index: int) -> str:
+        """Return the unique-id of a message."""
+        return self.transaction.message_uid(index)
+
+    def read_message(self, index: int) -> Iterator[bytes]:
+        """Yield a message as stored."""
+        return self.transaction.maildrop.read_message(index)
+
+    def capabilities(self) -> Iterator[bytes]:
+        """Yield the lines of CAPA."""
+        yield self._table.capabilities(self.state)
+
+    def log_in(self, credentials: PlainCredentials) -> Reply:
+        """Go to the TRANSACTION state, or stay and say why not (RFC 1939 section 4)."""
+        try:
+            login = self._backend.log_in(credentials)
+        except Refusal as refusal:
+            self.failed_login_count += 1
+            reply = _refused(refusal)
+            if isinstance(refusal, AuthenticationFailed) and self.failed_login_count >= self.policy.max_failed_logins:
+                self._end(Outcome.TOO_MANY_ERRORS)
+            return reply
+        try:
+            self._transaction = Transaction(login)
+        except Exception:
+            self._quietly("closing the maildrop", login.maildrop.close)
+            raise
+        self.state = State.TRANSACTION
+        self._bad_command_count = 0
+        return Reply(f"maildrop has {self._transaction.left_count} messages ({self._transaction.left_octets} octets)")
+
+    def leave(self) -> Reply:
+        """End before login."""
+        self._end(Outcome.QUIT)
+        return Reply("bye")
+
+    def update(self) -> Reply:
+        """Go through the UPDATE state to the end (RFC 1939 section 6).
+
+        The lock is released before the reply leaves (RFC 1081), so that a client that comes back at once finds it free.
+        """
+        self.state = State.UPDATE
+        transaction = self.transaction
+        try:
+            transaction.maildrop.commit(frozenset(transaction.deleted), frozenset(transaction.seen))
+        except Exception as error:
+            code = error.code if isinstance(error, Refusal) else TemporaryFailure.code
+            self._backend.report_error("removing messages", error)
+            transaction.unmark_all()
+            self._end(Outcome.UPDATE_FAILED)
+            return Reply("some deleted messages not removed", is_ok=False, code=code)
+        self._end(Outcome.QUIT)
+        return Reply(f"bye, {transaction.left_count} messages left")
+
+    # --- from a line to its reply
+
+    def _answer(self, line: bytes | LineFault) -> Reply | None:
+        """Return the reply to one line, or None when the connection is to be closed without one."""
+        if line is LineFault.FLOOD:
+            self._end(Outcome.TOO_MANY_ERRORS)
+            return None
+        self.command_count += 1
+        if line is LineFault.TOO_LONG:
+            return self._not_understood("line too long")
+        if _CONTROL.search(line):
+            return self._not_understood("control character in command")
+        verb, _, rest = line.partition(b" ")
+        verb = verb.upper()
+        if verb not in KEEPS_USERNAME:
+            self.username = ""
+        command = self._table.find(self.state, verb)
+        if command is None:
+            if self._table.knows(verb):
+                return self._not_understood("command not valid in this state")
+            return self._not_understood("unknown command", close=verb in HTTP_METHODS)
+        text = rest.decode("utf-8", "surrogateescape")
+        arguments = [text] if command.takes_rest and text else [word for word in text.split(" ") if word]
+        if len(arguments) not in command.arity:
+            return self._not_understood("wrong number of arguments")
+        reply = self._carried_out(command, arguments)
+        if reply.is_ok and self.state is State.TRANSACTION:
+            self._bad_command_count = 0
+        if reply.close:
+            self.abort(Outcome.DISCONNECTED)
+        return reply
+
+    def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
+        try:
+            return command.handler(self, arguments)
+        except Refusal as refusal:
+            if refusal.code:
+                self._backend.report_error(command.verb, refusal)
+            return _refused(refusal)
+        except HookContractError as error:
+            self._backend.report_error(command.verb, error)
+            return _refused(PermanentFailure())
+        except Exception as error:
+            # The maildrop may be half read: whoever goes on with it could be told lies.
+            self._backend.report_error(command.verb, error)
+            if self.state is State.TRANSACTION:
+                self._end(Outcome.STORAGE_FAILED)
+            return _refused(TemporaryFailure())
+
+    def _not_understood(self, text: str, *, close: bool = False) -> Reply:
+        """Refuse a line, and the whole connection when it was one too many."""
+        self.username = ""
+        self._bad_command_count += 1
+        if close or self._bad_command_count >= self.policy.max_bad_commands:
+            self._end(Outcome.TOO_MANY_ERRORS)
+        return Reply(text, is_ok=False)
+
+    def _rendered(self, reply: Reply) -> Iterator[bytes]:
+        """Yield the octets of a reply; a body that fails ends the session without the line that would end it."""
+        yield wire.status_line(reply)
+        if reply.body is None:
+            return
+        try:
+            yield from reply.body if reply.body_is_wire else wire.byte_stuffed(wire.with_crlf(reply.body))
+        except Exception as error:
+            self._backend.report_error("sending a reply", error)
+            self._end(Outcome.STORAGE_FAILED)
+            return
+        yield wire.TERMINATION
+
+    # --- the end
+
+    def _end(self, outcome: Outcome) -> None:
+        """Close whatever is open, once."""
+        self._is_closed = True
+        self.outcome = outcome
+        self.username = ""
+        if self._transaction is not None:
+            self._quietly("closing the maildrop", self._transaction.maildrop.close)
+
+    def _quietly(self, doing: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._backend.report_error(doing, error)
+
+
+def _refused(refusal: Refusal) -> Reply:
+    return Reply(refusal.wire_text, is_ok=False, code=refusal.code)

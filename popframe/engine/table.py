@@ -1,0 +1,58 @@
+"""The command table: which verb is valid where, and what CAPA says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from popframe.engine.commands import BUILT_IN
+from popframe.engine.policy import ImplementationShown, Policy
+from popframe.engine.session import Session
+from popframe.extension import Command, CommandContext, State
+
+GENERAL_CAPABILITIES = ("RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER")
+"""What holds for the server as a whole (RFC 2449 section 6, RFC 3206 section 6): nothing ever deletes mail by age."""
+
+
+def reserved_verbs() -> frozenset[str]:
+    """Return the verbs that no plugin can take."""
+    return frozenset(command.verb for command in BUILT_IN)
+
+
+class CommandTable:
+    """The commands of one server and its capabilities, put together once and shared by all sessions."""
+
+    def __init__(self, policy: Policy, extensions: Iterable[Command[CommandContext]] = ()) -> None:
+        """Add a server's extensions to the built-in commands.
+
+        Args:
+            policy: What the site chose.
+            extensions: Rows from plugins; their verbs are distinct and none is reserved.
+        """
+        rows: list[Command[Session]] = [*BUILT_IN, *extensions]
+        self._rows: dict[State, dict[bytes, Command[Session]]] = {
+            state: {row.verb.encode("ascii"): row for row in rows if state in row.states} for state in State
+        }
+        self._verbs = frozenset(row.verb.encode("ascii") for row in rows)
+        tags = [*dict.fromkeys(row.capability for row in rows if row.capability), *GENERAL_CAPABILITIES]
+        implementation = [f"IMPLEMENTATION {policy.implementation}"]
+        shown = policy.implementation_shown
+        self._capabilities: Mapping[State, bytes] = {
+            State.AUTHORIZATION: _lines(tags + (implementation if shown is ImplementationShown.ALWAYS else [])),
+            State.TRANSACTION: _lines(tags + (implementation if shown is not ImplementationShown.NEVER else [])),
+        }
+
+    def find(self, state: State, verb: bytes) -> Command[Session] | None:
+        """Return the row of an upper-case verb that is valid in a state."""
+        return self._rows[state].get(verb)
+
+    def knows(self, verb: bytes) -> bool:
+        """Tell whether the verb is valid in some state."""
+        return verb in self._verbs
+
+    def capabilities(self, state: State) -> bytes:
+        """Return the lines of CAPA in a state (RFC 2449 section 5)."""
+        return self._capabilities[state]
+
+
+def _lines(capabilities: Iterable[str]) -> bytes:
+    return "".join(f"{capability}\r\n" for capability in capabilities).encode("ascii")

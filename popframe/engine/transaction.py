@@ -1,0 +1,176 @@
+"""What exists from login to QUIT: the maildrop, the marks on it, and what was done with it.
+
+Rule of this file: storage counts from 0 and knows nothing of marks; the client counts from 1. Here alone the two meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from popframe.engine import wire
+from popframe.engine.backend import Login
+from popframe.engine.policy import MAX_NUMBER_DIGITS
+from popframe.errors import HookContractError, NoSuchMessage, TemporaryFailure
+from popframe.model import Outcome, SessionSummary
+
+LISTING_LINES = 1000
+"""Lines rendered at a time for a scan or unique-id listing, so that a million messages need no memory."""
+
+MAX_UID_LENGTH = 70
+"""RFC 1939 section 7, UIDL."""
+
+
+class Transaction:
+    """The TRANSACTION state of one session."""
+
+    def __init__(self, login: Login) -> None:
+        """Take a look at the opened maildrop.
+
+        Raises:
+            HookContractError: The storage contradicts itself.
+        """
+        self.account = login.account
+        self.maildrop = login.maildrop
+        self._octets: Sequence[int] = self.maildrop.message_octets()
+        self._uids: Sequence[str] = self.maildrop.message_uids()
+        if len(self._octets) != len(self._uids):
+            raise HookContractError(
+                f"{type(self.maildrop).__name__} gives {len(self._octets)} sizes and {len(self._uids)} unique-ids"
+            )
+        self._total_octets = sum(self._octets)
+        self.deleted: set[int] = set()
+        self.seen: set[int] = set()
+        self.deleted_octets = 0
+        self.last_accessed = 0
+        self.retr_count = 0
+        self.retr_octets = 0
+        self.top_count = 0
+        self.top_octets = 0
+
+    @property
+    def message_count(self) -> int:
+        """Messages at login, marked ones included."""
+        return len(self._octets)
+
+    @property
+    def left_count(self) -> int:
+        """Messages that are not marked as deleted."""
+        return len(self._octets) - len(self.deleted)
+
+    @property
+    def left_octets(self) -> int:
+        """Octets of the messages that are not marked as deleted."""
+        return self._total_octets - self.deleted_octets
+
+    def message_index(self, number: str) -> int:
+        """Return the index for a message-number; leading zeros are accepted (RFC 1939 section 4).
+
+        Raises:
+            NoSuchMessage: It is not one, or the message is marked as deleted.
+        """
+        value = decimal(number)
+        if value is None or not 1 <= value <= len(self._octets) or value - 1 in self.deleted:
+            raise NoSuchMessage(f"message-number {number!r}")
+        return value - 1
+
+    def message_octets(self, index: int) -> int:
+        """Return the size that LIST tells."""
+        return self._octets[index]
+
+    def message_uid(self, index: int) -> str:
+        """Return the unique-id that UIDL tells.
+
+        Raises:
+            HookContractError: The storage made up one that RFC 1939 section 7 does not allow.
+        """
+        uid = self._uids[index]
+        if not (0 < len(uid) <= MAX_UID_LENGTH and uid.isascii() and uid.isprintable() and " " not in uid):
+            raise HookContractError(f"{type(self.maildrop).__name__} gives the illegal unique-id {uid!r}")
+        return uid
+
+    def mark_deleted(self, index: int) -> None:
+        """Mark a message as deleted (RFC 1939 section 5, DELE)."""
+        self.deleted.add(index)
+        self.deleted_octets += self._octets[index]
+        self.note_access(index)
+
+    def unmark_all(self) -> None:
+        """Take back every mark (RFC 1939 section 5, RSET)."""
+        self.deleted.clear()
+        self.deleted_octets = 0
+
+    def note_access(self, index: int) -> None:
+        """Remember the highest message that was retrieved or marked (RFC 1460, LAST)."""
+        self.last_accessed = max(self.last_accessed, index + 1)
+
+    def scan_listing(self) -> Iterator[bytes]:
+        """Yield the lines of LIST."""
+        return self._listing(self.message_octets)
+
+    def uid_listing(self) -> Iterator[bytes]:
+        """Yield the lines of UIDL."""
+        return self._listing(self.message_uid)
+
+    def _listing(self, column: Callable[[int], object]) -> Iterator[bytes]:
+        deleted = self.deleted
+        for start in range(0, len(self._octets), LISTING_LINES):
+            indexes = range(start, min(start + LISTING_LINES, len(self._octets)))
+            lines = [f"{index + 1} {column(index)}\r\n" for index in indexes if index not in deleted]
+            if lines:
+                yield "".join(lines).encode("ascii")
+
+    def whole_message(self, index: int) -> Iterator[bytes]:
+        """Yield a message with CRLF line ends; when all of it was taken, it counts as retrieved."""
+        octets = self._octets[index]
+        yield from self._exactly(octets, wire.with_crlf(self.maildrop.read_message(index)))
+        self.seen.add(index)
+        self.retr_count += 1
+        self.retr_octets += octets
+
+    def top_of_message(self, index: int, line_count: int) -> Iterator[bytes]:
+        """Yield the top of a message with CRLF line ends; this does not count as retrieving it."""
+        self.top_count += 1
+        for piece in wire.top(wire.with_crlf(self.maildrop.read_message(index)), line_count):
+            self.top_octets += len(piece)
+            yield piece
+
+    def add_to(self, summary: SessionSummary) -> SessionSummary:
+        """Return the summary of the session with what was done here."""
+        is_updated = summary.outcome is Outcome.QUIT
+        return replace(
+            summary,
+            username=self.account.username,
+            retr_count=self.retr_count,
+            retr_octets=self.retr_octets,
+            top_count=self.top_count,
+            top_octets=self.top_octets,
+            deleted_count=len(self.deleted) if is_updated else 0,
+            deleted_octets=self.deleted_octets if is_updated else 0,
+            left_count=self.left_count if is_updated else self.message_count,
+            left_octets=self.left_octets if is_updated else self._total_octets,
+        )
+
+    @staticmethod
+    def _exactly(octets: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass pieces on and make sure of their sum: never a whole reply with a part of a message.
+
+        Raises:
+            TemporaryFailure: The storage gave more or less than it had said.
+        """
+        left = octets
+        for piece in pieces:
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+        if left:
+            raise TemporaryFailure(f"the storage promised {octets} octets and gave {'more' if left < 0 else 'less'}")
+
+
+def decimal(text: str) -> int | None:
+    """Return the value of plain ASCII digits, or None: no sign, no blank, no other script's digits."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= MAX_NUMBER_DIGITS else None
