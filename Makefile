@@ -1,0 +1,105 @@
+# Needs Python >= 3.11, make and a C library; every target sets up what it needs, in .venv.
+# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+# Debian packages whose programs some tests use (whois holds mkpasswd)
+DEBIAN_PACKAGES := curl strace whois
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
+INSTALLED := $(VENV)/.installed
+
+# Nothing here gains from running side by side, and the targets share one environment.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+# What is on PYTHONPATH would be tested instead of what is installed.
+unexport PYTHONPATH
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(INSTALLED)  ## start a demonstration server on the loopback interface; Ctrl-C ends it
+	@exec $(BIN)/popframe demo
+
+.PHONY: test
+test: $(INSTALLED) debian-packages  ## run all tests but the long ones
+	$(BIN)/pytest -n auto
+
+.PHONY: test-long
+test-long: $(INSTALLED) debian-packages  ## run all tests, with many more examples
+	POPFRAME_LONG=1 $(BIN)/pytest -n auto --timeout 1800
+
+.PHONY: check
+check: $(INSTALLED)  ## run every linter and the type checker; the first failure stops none of the others
+	@failed=; \
+	run() { printf '%s\n' "$$*"; "$(BIN)/$$@" || failed="$$failed $$1"; }; \
+	run ruff format --check --quiet .; \
+	run ruff check --quiet .; \
+	run mypy; \
+	run mypy --explicit-package-bases tests; \
+	run lint-imports --no-logo; \
+	run deptry popframe; \
+	for plugin in $(PLUGINS); do \
+	  run deptry --package-module-name-map popframe-server=popframe --config $$plugin/pyproject.toml $$plugin; \
+	done; \
+	run codespell; \
+	if [ -n "$$failed" ]; then echo "make check: failed:$$failed" >&2; exit 1; fi
+
+.PHONY: fix
+fix: $(INSTALLED)  ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: wheels
+wheels: $(INSTALLED) debian-packages  ## build every wheel into dist/, and run the tests on what they install
+	rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . $(PLUGINS)
+	@set -e; \
+	room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/python -m venv --without-pip "$$room/venv"; \
+	echo "installing dist/*.whl into a fresh environment"; \
+	$(PIP) --python "$$room/venv" install --group test dist/*.whl; \
+	cp -R tests pyproject.toml "$$room"; \
+	cd "$$room"; \
+	POPFRAME_WHEELS=1 venv/bin/pytest -n auto -m 'not checkout'
+
+.PHONY: clean
+clean:  ## remove everything that the other targets made
+	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find popframe plugins tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- set-up ----------------------------------------------------------------------------------------------------------
+
+# pip before 25.1 knows no dependency groups. Core and plugins are installed by one call: apart, pip would look for
+# the core on an index.
+$(INSTALLED): $(VENV)/pyvenv.cfg pyproject.toml popframe/_version.py $(wildcard plugins/*/pyproject.toml)
+	$(PIP) install 'pip>=25.1'
+	$(PIP) install --group dev --editable . $(addprefix --editable ,$(PLUGINS))
+	@touch $@
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'popframe needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { \
+	  echo 'this Python lacks its venv module; on Debian: sudo apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+.PHONY: debian-packages
+debian-packages:
+	@missing=; \
+	for package in $(DEBIAN_PACKAGES); do \
+	  dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed \
+	    || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing the Debian packages$$missing"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get -qq update && apt-get -qq install --no-install-recommends $$missing >/dev/null && exit 0; \
+	fi; \
+	echo "not installed:$$missing. Tests that need one of them are skipped." >&2; \
+	echo "To run these too, on Debian: sudo apt-get install$$missing" >&2
