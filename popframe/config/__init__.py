@@ -1,0 +1,23 @@
+"""Configuration: one TOML file, validated whole, every mistake reported at once with its line."""
+
+from popframe.config.file import ConfigFile
+from popframe.config.output import dump, json_schema
+from popframe.config.problem import InvalidConfiguration, Problem
+from popframe.config.settings import ConfigPath, LogSettings, PluginSettings, Pop3Settings, ServerSettings
+from popframe.config.validation import Configuration, UnknownSettings, validate
+
+__all__ = [
+    "ConfigFile",
+    "ConfigPath",
+    "Configuration",
+    "InvalidConfiguration",
+    "LogSettings",
+    "PluginSettings",
+    "Pop3Settings",
+    "Problem",
+    "ServerSettings",
+    "UnknownSettings",
+    "dump",
+    "json_schema",
+    "validate",
+]
