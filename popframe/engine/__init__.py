@@ -1,7 +1,7 @@
 """POP3 itself: octets in, replies out.
 
-Rule of this folder: no socket, no clock, no file, no thread, no random number and no plugin manager. What the engine needs
-of the outside it asks of a :class:`Backend`; whoever drives it moves the octets and watches the timers.
+Rule of this folder: no socket, no clock, no file, no thread, no random number and no plugin manager. What the engine
+needs of the outside it asks of a :class:`Backend`; whoever drives it moves the octets and watches the timers.
 """
 
 from popframe.engine.backend import Backend, Login

@@ -1,7 +1,7 @@
 """The commands of RFC 1939 and RFC 2449. A handler returns its reply and writes nothing.
 
-State and number of arguments were checked before a handler is called; a :class:`~popframe.errors.Refusal` that it raises
-becomes the reply.
+State and number of arguments were checked before a handler is called; a :class:`~popframe.errors.Refusal` that it
+raises becomes the reply.
 """
 
 from __future__ import annotations

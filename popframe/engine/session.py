@@ -45,8 +45,8 @@ class Session:
     """A session from greeting to end.
 
     The driver sends :meth:`greeting`, then in turn feeds what it received to :meth:`receive_data` and sends everything
-    that :meth:`output` gives. When :attr:`is_closed` is true it closes the connection. When the connection ends by itself,
-    or a timer says so, it calls :meth:`abort`. A session is used by one thread at a time.
+    that :meth:`output` gives. When :attr:`is_closed` is true it closes the connection. When the connection ends by
+    itself, or a timer says so, it calls :meth:`abort`. A session is used by one thread at a time.
 
     Attributes:
         peer: Where the client connects from.
@@ -92,8 +92,8 @@ class Session:
     def output(self) -> Iterator[list[bytes]]:
         """Run the commands that have come and yield the replies, as many buffers at a time as one send should take.
 
-        A command runs only when everything before it was taken, so a client that does not read stops its own session and
-        costs no memory. The end of a multi-line response is never apart from what stands before it.
+        A command runs only when everything before it was taken, so a client that does not read stops its own session
+        and costs no memory. The end of a multi-line response is never apart from what stands before it.
         """
         buffers: list[bytes] = []
         size = 0

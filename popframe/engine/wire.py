@@ -24,8 +24,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 def status_line(reply: Reply) -> bytes:
     """Render the first line of a reply: printable ASCII, at most 512 octets, always a space after the indicator.
 
-    A text that begins like a response code is changed, because it would be read as one (RFC 2449 section 8); the space is
-    there even without text, because old clients want it (RFC 1957).
+    A text that begins like a response code is changed, because it would be read as one (RFC 2449 section 8); the space
+    is there even without text, because old clients want it (RFC 1957).
     """
     text = reply.text
     if not (text.isascii() and text.isprintable()):
