@@ -1,0 +1,18 @@
+"""Plugins: found, imported, checked, put in order, and called through the typed front :class:`Hooks`."""
+
+from popframe.plugins.building import build_hooks, missing_roles
+from popframe.plugins.description import PluginDescription, describe_plugins
+from popframe.plugins.discovery import FoundPlugin, PluginProblem, find_plugins, plugin_name
+from popframe.plugins.hooks import Hooks
+
+__all__ = [
+    "FoundPlugin",
+    "Hooks",
+    "PluginDescription",
+    "PluginProblem",
+    "build_hooks",
+    "describe_plugins",
+    "find_plugins",
+    "missing_roles",
+    "plugin_name",
+]

@@ -1,0 +1,146 @@
+"""From the plugins' classes to the hooks of a server.
+
+Rule of this file: a server that lacks a role, or a plugin of which does not start, does not start; all reasons are told
+at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import pluggy
+from pydantic import BaseModel
+
+from popframe import hookspecs
+from popframe.errors import ConfigError, HookContractError
+from popframe.plugins import contract
+from popframe.plugins.discovery import FoundPlugin, describe_error
+from popframe.plugins.hooks import Hooks, Implementation
+from popframe.plugins.inspection import SPECIFICATIONS
+
+AnswerT = TypeVar("AnswerT")
+
+ROLES: tuple[tuple[frozenset[str], str], ...] = (
+    (
+        frozenset({"popframe_authenticate", "popframe_lookup_secret"}),
+        "no plugin authenticates users: list one that implements popframe_authenticate, such as auth_file",
+    ),
+    (
+        frozenset({"popframe_open_maildrop"}),
+        "no plugin stores mail: list one that implements popframe_open_maildrop, such as store_mbox",
+    ),
+)
+"""Hooks of which at least one must be implemented, and what to say when none is."""
+
+
+def missing_roles(plugins: Iterable[FoundPlugin]) -> list[str]:
+    """Return a sentence for each role without which no client could read mail."""
+    implemented = {hook for plugin in plugins for hook in plugin.hooks}
+    return [text for hooks, text in ROLES if not hooks & implemented]
+
+
+def build_hooks(
+    plugins: Sequence[FoundPlugin],
+    settings: Mapping[str, BaseModel | None],
+    *,
+    reserved_verbs: Collection[str] = (),
+    reserved_mechanisms: Collection[str] = (),
+) -> Hooks:
+    """Construct the plugins, in order, and put their hooks together.
+
+    Args:
+        plugins: What was found, in configuration order.
+        settings: By name, the validated settings of each plugin that has some.
+        reserved_verbs: Commands that no plugin can take.
+        reserved_mechanisms: SASL mechanisms that no plugin can take.
+
+    Raises:
+        ConfigError: A plugin does not start, a role is missing, or a name is taken twice; all of it, a line each.
+    """
+    problems = missing_roles(plugins)
+    objects = {plugin.name: _construct(plugin, settings, problems) for plugin in plugins}
+    if problems:
+        raise ConfigError("\n".join(problems))
+    implementations = _register(plugins, objects)
+    commands = _collect(
+        implementations["popframe_register_commands"],
+        contract.accept_commands,
+        lambda command: f"command {command.verb}",
+        {f"command {verb}" for verb in reserved_verbs},
+        problems,
+    )
+    mechanisms = _collect(
+        implementations["popframe_register_mechanisms"],
+        contract.accept_mechanisms,
+        lambda mechanism: f"mechanism {mechanism.name}",
+        {f"mechanism {name}" for name in reserved_mechanisms},
+        problems,
+    )
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Hooks(implementations, commands, mechanisms)
+
+
+def _construct(plugin: FoundPlugin, settings: Mapping[str, BaseModel | None], problems: list[str]) -> object:
+    """Make the plugin's object; add to ``problems`` why that does not work."""
+    try:
+        if plugin.settings_model is None:
+            return plugin.plugin_class()
+        return plugin.plugin_class(settings[plugin.name])
+    except ConfigError as exc:
+        problems += [f"plugin {plugin.name!r}: {line}" for line in str(exc).splitlines()]
+    except Exception as exc:
+        reason = describe_error(exc, plugin.plugin_class.__module__)
+        problems.append(f"plugin {plugin.name!r} ({plugin.origin}) does not start: {reason}")
+    return None
+
+
+def _register(plugins: Sequence[FoundPlugin], objects: Mapping[str, object]) -> dict[str, list[Implementation]]:
+    """Let pluggy match the objects with the specifications, and take the outcome in configuration order."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager.add_hookspecs(hookspecs)
+    sources = {plugin.name: f"plugin {plugin.name!r} ({plugin.origin})" for plugin in plugins}
+    for name, source in reversed(sources.items()):  # pluggy asks the last registered first
+        try:
+            manager.register(objects[name], name=name)
+        except Exception as exc:  # besides pluggy's own: a plugin's properties are evaluated
+            raise ConfigError(f"{source} cannot be registered: {type(exc).__name__}: {exc}") from exc
+    manager.check_pending()
+    return {
+        hook: [
+            Implementation(found.plugin_name, f"{sources[found.plugin_name]}: {hook}", found.function, found.argnames)
+            for found in reversed(getattr(manager.hook, hook).get_hookimpls())
+        ]
+        for hook in SPECIFICATIONS
+    }
+
+
+def _collect(
+    implementations: Iterable[Implementation],
+    accept: Callable[[str, object], tuple[AnswerT, ...]],
+    title: Callable[[AnswerT], str],
+    taken: Collection[str],
+    problems: list[str],
+) -> list[AnswerT]:
+    """Ask every plugin for what it adds; add to ``problems`` what cannot be taken."""
+    owners = dict.fromkeys(taken, "popframe itself")
+    collected: list[AnswerT] = []
+    for implementation in implementations:
+        try:
+            answers = accept(implementation.source, implementation.call({}))
+        except HookContractError as exc:
+            problems.append(str(exc))
+            continue
+        except Exception as exc:
+            problems.append(
+                f"{implementation.source} failed: {describe_error(exc, implementation.function.__module__)}"
+            )
+            continue
+        for answer in answers:
+            name = title(answer)
+            if name in owners:
+                problems.append(f"{implementation.source}: {name} is taken already, by {owners[name]}")
+            owners.setdefault(name, implementation.source)
+            collected.append(answer)
+    return collected

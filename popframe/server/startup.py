@@ -1,0 +1,89 @@
+"""From a configuration file to a server's settings and hooks, the way every command takes.
+
+Rule of this file: settings and plugins are judged together, so that an operator sees everything that is wrong at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from popframe.config import ConfigFile, Configuration, Problem, UnknownSettings, validate
+from popframe.engine import reserved_verbs
+from popframe.plugins import FoundPlugin, Hooks, PluginProblem, build_hooks, find_plugins, missing_roles
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedConfiguration(Configuration):
+    """A configuration without mistakes whose plugins are imported, and not constructed yet.
+
+    Attributes:
+        found: The plugins, in configuration order.
+    """
+
+    found: tuple[FoundPlugin, ...]
+
+
+def load(path: Path) -> tuple[CheckedConfiguration, Hooks]:
+    """Read, check and build everything.
+
+    Raises:
+        InvalidConfiguration: The file has mistakes, or a plugin cannot be imported; all of it.
+        ConfigError: A plugin does not start.
+    """
+    configuration = check(path)
+    return configuration, build(configuration)
+
+
+def check(path: Path) -> CheckedConfiguration:
+    """Read a file, import its plugins, and validate all settings; no plugin is constructed.
+
+    Raises:
+        InvalidConfiguration: With everything that is wrong.
+    """
+    config_file = ConfigFile.read(path)
+    entries = config_file.plugin_entries
+    found, problems = find_plugins(list(entries.values()), config_file.directory)
+    configuration = validate(
+        config_file, _models(found, problems), _located(config_file, list(entries), found, problems)
+    )
+    return CheckedConfiguration(
+        path=configuration.path,
+        plugins=configuration.plugins,
+        server=configuration.server,
+        log=configuration.log,
+        pop3=configuration.pop3,
+        plugin_settings=configuration.plugin_settings,
+        found=tuple(found.values()),
+    )
+
+
+def build(configuration: CheckedConfiguration) -> Hooks:
+    """Construct the plugins of a checked configuration; whoever calls this is the user that they will run as.
+
+    Raises:
+        ConfigError: A plugin does not start.
+    """
+    return build_hooks(configuration.found, configuration.plugin_settings, reserved_verbs=reserved_verbs())
+
+
+def _models(found: Mapping[str, FoundPlugin], problems: list[PluginProblem]) -> dict[str, type[BaseModel] | None]:
+    """Return the settings model of each listed plugin; any settings are right for one that could not be imported."""
+    broken: dict[str, type[BaseModel] | None] = {problem.name: UnknownSettings for problem in problems}
+    return broken | {name: plugin.settings_model for name, plugin in found.items()}
+
+
+def _located(
+    config_file: ConfigFile, indexes: list[int], found: Mapping[str, FoundPlugin], problems: list[PluginProblem]
+) -> Iterator[Problem]:
+    """Say in which line of the file the plugins with problems are listed."""
+    for problem in problems:
+        index = indexes[problem.position]
+        line = config_file.line_of("plugins", index)
+        yield Problem(config_file.path, line, f"plugins[{index}]", problem.text)
+    if indexes and not problems:
+        for text in missing_roles(found.values()):
+            yield Problem(config_file.path, config_file.line_of("plugins"), "plugins", text)
