@@ -43,6 +43,7 @@ from popframe.model import (
     SessionSummary,
     StoredSecret,
 )
+from popframe.password import hash_password, is_password_hash, verify_password
 
 __all__ = [
     "IN_AUTHORIZATION",
@@ -79,5 +80,8 @@ __all__ = [
     "StoredSecret",
     "TemporaryFailure",
     "__version__",
+    "hash_password",
     "hookimpl",
+    "is_password_hash",
+    "verify_password",
 ]

@@ -1,0 +1,7 @@
+"""Virtual users from a password file."""
+
+from __future__ import annotations
+
+from popframe_auth_file.plugin import AuthFile, Settings
+
+__all__ = ["AuthFile", "Settings"]
