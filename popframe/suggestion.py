@@ -6,6 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like another one; an empty string when none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
 def suggest(name: str, known: Iterable[str], label: str = "known") -> str:
     """Return the end of a message about an unknown name, to be put right behind what is wrong.
 
@@ -18,7 +23,7 @@ def suggest(name: str, known: Iterable[str], label: str = "known") -> str:
         ``; did you mean 'b'? (known: b, a, c)``, or `` (known: a, b, c)`` when none is near.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    listed = ", ".join(near + [other for other in names if other not in near]) or "none"
-    question = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, names)
+    listed = ", ".join(sorted(names, key=lambda other: other != near)) or "none"
+    question = f"; did you mean {near!r}?" if near else ""
     return f"{question} ({label}: {listed})"
