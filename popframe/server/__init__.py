@@ -1,0 +1,1 @@
+"""Everything that touches the outside: sockets, processes, privileges, timers, limits, and the log."""

@@ -1,0 +1,241 @@
+"""A front: one process that serves sessions, a thread for each.
+
+Threads wait in accept, so that a connection costs no hand-over. There are always a few waiting; more are started as
+they are taken, and those too many end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from itertools import count
+from typing import NoReturn
+
+from popframe.engine import CommandTable, Policy, Session
+from popframe.engine.wire import status_line
+from popframe.extension import Reply
+from popframe.model import Peer, SessionSummary
+from popframe.plugins import Hooks
+from popframe.server.backend import HookBackend
+from popframe.server.connection import Connection, Timers
+from popframe.server.log import log_event
+from popframe.server.scoreboard import FrontBoard, TooManyConnections
+from popframe.server.signals import SignalQueue
+
+FEWEST_WAITING = 2
+"""Threads that wait for each listener at least: while one starts another, a third connection is not kept waiting."""
+
+MOST_WAITING = 16
+"""Threads that go on waiting for each listener after a rush; a parked thread costs some 20 KiB."""
+
+THREAD_STACK_OCTETS = 1 << 20
+"""Address space for a thread's stack; only what is touched becomes memory."""
+
+NO_DESCRIPTOR_PAUSE_SECONDS = 0.1
+"""How long a thread rests when no descriptor or memory is left for another connection."""
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+PARENT_WATCH_SECONDS = 1.0
+"""How often a front looks whether its master is still there; without one nobody could stop it."""
+
+RETIRE = signal.SIGUSR1
+"""Tells a front to take no new connection and to end with its last session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Connections at once; see the table ``[server]`` of the configuration."""
+
+    total: int
+    per_address: int
+    per_user: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What every session of a generation of fronts shares."""
+
+    hooks: Hooks
+    policy: Policy
+    table: CommandTable
+    timers: Timers
+    limits: Limits
+    shutdown_seconds: float
+
+
+class Front:
+    """The one front of this process."""
+
+    def __init__(self, listeners: list[socket.socket], service: Service, board: FrontBoard, master_pid: int) -> None:
+        self._listeners = listeners
+        self._service = service
+        self._board = board
+        self._master_pid = master_pid
+        self._lock = threading.Lock()
+        self._thread_count = 0
+        self._waiting = dict.fromkeys(listeners, 0)
+        self._connections: dict[int, Connection] = {}
+        self._is_ending = False
+        self._id_prefix = secrets.token_hex(4)
+        self._id_numbers = count(1)
+
+    def run(self) -> NoReturn:
+        """Serve until a signal or the end of the master; the process ends here."""
+        signals = SignalQueue([signal.SIGTERM, signal.SIGINT, RETIRE])
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        threading.stack_size(THREAD_STACK_OCTETS)
+        for listener in self._listeners:
+            self._start_thread(listener)
+        is_retired = False
+        while True:
+            arrived = signals.wait(PARENT_WATCH_SECONDS)
+            if signal.SIGTERM in arrived or signal.SIGINT in arrived or os.getppid() != self._master_pid:
+                self._stop_sessions()
+                break
+            is_retired = is_retired or RETIRE in arrived
+            if is_retired and self._is_idle():
+                break
+        os._exit(0)  # threads that still wait for a connection have nothing to clean up
+
+    def _is_idle(self) -> bool:
+        """Stop accepting, and tell whether the last thread has ended, with its session."""
+        self._is_ending = True
+        with self._lock:
+            return not self._thread_count
+
+    def _stop_sessions(self) -> None:
+        """End every session without update; wait for updates that have begun, but not for ever."""
+        self._is_ending = True
+        deadline = time.monotonic() + self._service.shutdown_seconds
+        while time.monotonic() < deadline:
+            with self._lock:
+                connections = list(self._connections.values())
+            for connection in connections:
+                connection.stop()
+            if not connections:
+                return
+            time.sleep(0.01)
+        log_event("sessions-abandoned", {"count": len(connections)})
+
+    # --- threads
+
+    def _start_thread(self, listener: socket.socket) -> None:
+        with self._lock:
+            self._thread_count += 1
+            self._waiting[listener] += 1
+        threading.Thread(target=self._thread, args=(listener,), daemon=True).start()
+
+    def _thread(self, listener: socket.socket) -> None:
+        try:
+            self._take_connections(listener)
+        finally:
+            with self._lock:
+                self._thread_count -= 1
+
+    def _take_connections(self, listener: socket.socket) -> None:
+        """Serve one connection after the other; the caller has counted this thread as waiting."""
+        while True:
+            accepted = self._accept(listener)
+            with self._lock:
+                self._waiting[listener] -= 1
+                is_short = self._waiting[listener] < FEWEST_WAITING and not self._is_ending
+            if accepted is None:
+                return
+            if is_short:
+                self._start_thread(listener)
+            self._serve(*accepted)
+            with self._lock:
+                if self._waiting[listener] >= MOST_WAITING or self._is_ending:
+                    return
+                self._waiting[listener] += 1
+
+    def _accept(self, listener: socket.socket) -> tuple[socket.socket, object] | None:
+        """Wait for a connection; None when the front is to end."""
+        while not self._is_ending:
+            try:
+                return listener.accept()
+            except BlockingIOError:
+                continue  # nothing came within ACCEPT_WAKE_SECONDS
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    log_event("no-descriptors", {"error": error.strerror})
+                    time.sleep(NO_DESCRIPTOR_PAUSE_SECONDS)
+        return None
+
+    # --- one connection
+
+    def _serve(self, transport: socket.socket, address: object) -> None:
+        service = self._service
+        peer = _peer(transport, address)
+        try:
+            slot = self._board.enter(peer.address, service.limits.total, service.limits.per_address)
+        except TooManyConnections as refusal:
+            log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)})
+            _turn_away(transport, refusal)
+            return
+        session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
+        started = time.monotonic()
+        backend = HookBackend(session_id, peer, service.hooks, self._board, slot, service.limits.per_user)
+        session = Session(peer, backend, service.policy, service.table)
+        connection = Connection(transport, session, service.timers)
+        with self._lock:
+            self._connections[slot] = connection
+        try:
+            service.hooks.session_started(session_id, peer)
+            connection.run()
+        finally:
+            with self._lock:
+                del self._connections[slot]
+            self._board.leave(slot)
+            summary = session.summary(session_id, time.monotonic() - started)
+            service.hooks.session_ended(summary)
+            _log_end(summary)
+
+
+def _peer(transport: socket.socket, address: object) -> Peer:
+    """Return the two ends of a connection; an IPv4 client of an IPv6 socket under its IPv4 address."""
+    if not isinstance(address, tuple):
+        return Peer("")  # a Unix domain socket: no address
+    local = transport.getsockname()
+    return Peer(_plain(address[0]), address[1], _plain(local[0]), local[1])
+
+
+def _plain(address: str) -> str:
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
+def _turn_away(transport: socket.socket, refusal: TooManyConnections) -> None:
+    """Say why in place of the greeting, without waiting for anything."""
+    line = status_line(Reply(refusal.wire_text, is_ok=False, code=refusal.code))
+    with contextlib.suppress(OSError):
+        transport.send(line, socket.MSG_DONTWAIT)
+        transport.shutdown(socket.SHUT_WR)
+    transport.close()
+
+
+def _log_end(summary: SessionSummary) -> None:
+    """Write the line of an ended session; one that did not even try to log in is of no interest, and there are many."""
+    is_idle_talk = not summary.username and not summary.failed_login_count
+    fields = {
+        "session": summary.session_id,
+        "address": summary.peer.address or "-",
+        "user": summary.username or "-",
+        "outcome": summary.outcome.value,
+        "seconds": f"{summary.duration_seconds:.3f}",
+        "commands": summary.command_count,
+        "retr": f"{summary.retr_count}/{summary.retr_octets}",
+        "top": f"{summary.top_count}/{summary.top_octets}",
+        "deleted": f"{summary.deleted_count}/{summary.deleted_octets}",
+        "left": f"{summary.left_count}/{summary.left_octets}",
+    }
+    log_event("session-ended", fields, logging.DEBUG if is_idle_talk else logging.INFO)

@@ -1,0 +1,129 @@
+"""Listening sockets: bound here, or passed by systemd.
+
+A listener is shared by all fronts, which inherit it: when one of them dies, no connection that waits in the kernel's
+queue is lost with it. Options set on a listener are inherited by the connections that it accepts.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+
+from popframe.errors import ConfigError
+
+BACKLOG = 1024
+"""Connections that wait in the kernel until a thread takes them; the kernel caps it (net.core.somaxconn)."""
+
+ACCEPT_WAKE_SECONDS = 1.0
+"""How often a thread that waits for a connection looks whether its front is to end."""
+
+SYSTEMD_FIRST_DESCRIPTOR = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+
+def set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
+    """Bound blocking calls by SO_RCVTIMEO or SO_SNDTIMEO.
+
+    Unlike ``settimeout`` this costs no extra system call for each read and write.
+    """
+    whole = int(seconds)
+    connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((seconds - whole) * 1_000_000)))
+
+
+def name_of(listener: socket.socket) -> str:
+    """Return the address that a listener is bound to, for people."""
+    name = listener.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[host]:port``, whose form the configuration has checked."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Listeners:
+    """The listening sockets of the master, each under the address that was asked for.
+
+    Several entries may ask for any port (port 0) of the same address, so an address is known with its place among its
+    equals.
+    """
+
+    def __init__(self) -> None:
+        self._by_address: dict[tuple[str, int], socket.socket] = {}
+        self._inherited: list[socket.socket] = []
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """All of them, those passed by systemd first."""
+        return [*self._inherited, *self._by_address.values()]
+
+    def inherit(self, environment: Mapping[str, str]) -> bool:
+        """Take the sockets that systemd passed to this process, if any (sd_listen_fds(3)).
+
+        Raises:
+            ConfigError: What was passed is not a listening stream socket.
+        """
+        if environment.get("LISTEN_PID") != str(os.getpid()):
+            return False
+        for descriptor in range(SYSTEMD_FIRST_DESCRIPTOR, SYSTEMD_FIRST_DESCRIPTOR + int(environment["LISTEN_FDS"])):
+            listener = socket.socket(fileno=descriptor)
+            if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise ConfigError(f"systemd passed descriptor {descriptor}, which does not listen: use Accept=no")
+            os.set_inheritable(descriptor, False)
+            listener.setblocking(True)
+            self._inherited.append(listener)
+        return bool(self._inherited)
+
+    def listen_on(self, addresses: Sequence[str]) -> None:
+        """Listen on exactly these addresses: keep those that are bound, bind the new ones, close the others.
+
+        Raises:
+            ConfigError: One of the new ones cannot be bound; then everything stays as it was.
+        """
+        if self._inherited:
+            return
+        wanted = [(address, addresses[:place].count(address)) for place, address in enumerate(addresses)]
+        added: dict[tuple[str, int], socket.socket] = {}
+        for key in wanted:
+            if key in self._by_address:
+                continue
+            try:
+                added[key] = _bound(key[0])
+            except OSError as error:
+                for listener in added.values():
+                    listener.close()
+                raise ConfigError(f"server.listen: cannot listen on {key[0]}: {error.strerror or error}") from error
+        for key in set(self._by_address) - set(wanted):
+            self._by_address.pop(key).close()
+        self._by_address.update(added)
+
+    def prepare(self, write_timeout_seconds: float) -> None:
+        """Set what the accepted connections inherit."""
+        for listener in self.sockets:
+            set_timeout(listener, socket.SO_RCVTIMEO, ACCEPT_WAKE_SECONDS)
+            set_timeout(listener, socket.SO_SNDTIMEO, write_timeout_seconds)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if listener.family in (socket.AF_INET, socket.AF_INET6):
+                # A reply leaves in one send: waiting for more would only delay it.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _bound(address: str) -> socket.socket:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

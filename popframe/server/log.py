@@ -1,0 +1,134 @@
+"""One line per event, for people or for programs.
+
+Rule of this file: whatever a client or a plugin put into a value, the line stays one line and its fields stay apart. No
+field holds a password.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+LOGGER_NAME = "popframe"
+"""Parent of every logger of the project; plugins log below it."""
+
+MAX_VALUE_CHARACTERS = 400
+"""Longest value in a line; what a client sends is cut, so that nobody can fill the log with one command."""
+
+_PLAIN = re.compile(r"[!#-<>-~]+")  # no space, quote or equals sign: needs no quotes
+
+FIELDS = "popframe_fields"
+"""Name of the record's attribute that holds the fields of an event."""
+
+_logger = logging.getLogger(LOGGER_NAME)
+
+
+def log_event(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
+    """Write one event.
+
+    Args:
+        name: What happened, a stable word with hyphens: administrators look for it.
+        fields: What is known of it, in the order in which it is to be read.
+        level: A level of the standard library's logging.
+    """
+    if _logger.isEnabledFor(level):
+        _logger.log(level, "%s", name, extra={FIELDS: fields})
+
+
+def set_up(
+    target: Literal["stderr", "syslog"],
+    line_format: Literal["text", "json"],
+    level: str,
+    syslog_address: str = "/dev/log",
+    syslog_facility: str = "mail",
+) -> None:
+    """Send the events of this process and its children to their place; what was set up before is replaced.
+
+    Raises:
+        OSError: There is no system log at that address.
+    """
+    handler: logging.Handler
+    if target == "syslog":
+        syslog = logging.handlers.SysLogHandler(syslog_address, facility=syslog_facility)
+        syslog.append_nul = False  # a NUL at the end of each line is what only very old daemons want
+        syslog.ident = "popframe: "
+        handler = syslog
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    has_clock = target != "syslog"
+    handler.setFormatter(JsonFormatter() if line_format == "json" else TextFormatter(with_time=has_clock))
+    for old in list(_logger.handlers):
+        _logger.removeHandler(old)
+        old.close()
+    _logger.addHandler(handler)
+    _logger.setLevel(level.upper())
+    _logger.propagate = False
+    logging.raiseExceptions = False  # a log that cannot be written must not end a session
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-02T03:04:05.678Z popframe[123]: login session=… address=… user=…``."""
+
+    def __init__(self, *, with_time: bool) -> None:
+        super().__init__()
+        self._with_time = with_time
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        values = _fields(record)
+        words = [_head(record, values), *(f"{key}={_quoted(value)}" for key, value in values.items())]
+        line = " ".join(words)
+        if not self._with_time:
+            return line
+        return f"{_timestamp(record)} popframe[{os.getpid()}]: {line}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time``, ``pid``, ``level``, ``event``, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        values = _fields(record)
+        line: dict[str, object] = {"time": _timestamp(record), "pid": os.getpid(), "level": record.levelname.lower()}
+        line["event"] = _head(record, values)
+        line.update({key: value if isinstance(value, (int, float)) else _cut(value) for key, value in values.items()})
+        return json.dumps(line)
+
+
+def _head(record: logging.LogRecord, values: dict[str, object]) -> str:
+    """Return the event's name; for a line of a library or plugin ``message``, its text being a field then."""
+    if hasattr(record, FIELDS):
+        return record.getMessage()
+    values["logger"] = record.name
+    values["text"] = record.getMessage()
+    if record.exc_info:
+        values["trace"] = logging.Formatter().formatException(record.exc_info)
+    return "message"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    values = dict(getattr(record, FIELDS, {}))
+    if record.levelno >= logging.WARNING:
+        values = {"level": record.levelname.lower(), **values}
+    return values
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_VALUE_CHARACTERS or "\n" in text else text[:MAX_VALUE_CHARACTERS] + "…"
+
+
+def _quoted(value: object) -> str:
+    text = _cut(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

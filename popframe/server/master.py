@@ -1,0 +1,246 @@
+"""The master: opens the sockets, becomes an ordinary user, starts the fronts, and watches over them.
+
+It has one thread and reads no octet of any client. A front that dies is replaced; the others never notice. On SIGHUP
+the configuration is read again: new fronts take over from old ones, which finish their sessions first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from popframe.config import Configuration
+from popframe.engine import CommandTable, ImplementationShown, Policy
+from popframe.errors import ConfigError
+from popframe.plugins import Hooks
+from popframe.server import log, privilege, startup, systemd
+from popframe.server.connection import Timers
+from popframe.server.front import RETIRE, Front, Limits, Service
+from popframe.server.listener import Listeners, name_of
+from popframe.server.log import log_event
+from popframe.server.scoreboard import FrontBoard, Scoreboard
+from popframe.server.signals import SignalQueue
+
+WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+IDLE_SECONDS = 3600.0
+"""How long the master waits for a signal when it has nothing to do; any number would do."""
+
+RESPAWN_PAUSE_SECONDS = 1.0
+"""How long a place stays empty when its front did not live longer than this: a front that cannot even start would
+otherwise be forked without end."""
+
+KILL_PAUSE_SECONDS = 5.0
+"""What fronts get beyond shutdown_timeout_seconds before they are killed."""
+
+DESCRIPTORS_PER_SESSION = 4
+"""Connection, spool, session lock, and one to spare."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A front process, seen from the master."""
+
+    region: int
+    started: float
+    generation: int
+
+
+class Master:
+    """The one master of a server."""
+
+    def __init__(self, path: Path, *, when_ready: Callable[[list[str]], None] | None = None) -> None:
+        """Make a server from a configuration file; nothing is opened yet.
+
+        Args:
+            path: The configuration file; it is read again on SIGHUP.
+            when_ready: Called once with the addresses that are listened on, when clients can connect.
+        """
+        self._path = path
+        self._when_ready = when_ready
+        self._listeners = Listeners()
+        self._scoreboard = Scoreboard()
+        self._children: dict[int, Child] = {}
+        self._generation = 0
+        self._front_count = 0
+        self._respawn_at = 0.0
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; return the exit status.
+
+        Raises:
+            ConfigError: The server cannot be started with this configuration.
+        """
+        configuration = startup.check(self._path)
+        if not self._listeners.inherit(os.environ):
+            self._listeners.listen_on(configuration.server.listen)
+        _set_up_log(configuration)
+        privilege.become(configuration.server.run_as)
+        self._take_over(configuration, startup.build(configuration))
+        self._signals = SignalQueue(WATCHED)
+        self._start_fronts()
+        addresses = [name_of(listener) for listener in self._listeners.sockets]
+        log_event("started", {"listen": ",".join(addresses), "fronts": self._front_count, "user": os.geteuid()})
+        systemd.notify("READY=1")
+        if self._when_ready is not None:
+            self._when_ready(addresses)
+        self._watch()
+        return 0
+
+    def _take_over(self, configuration: Configuration, hooks: Hooks) -> None:
+        """Make a configuration the one that new fronts get."""
+        self._listeners.prepare(configuration.server.write_timeout_seconds)
+        _raise_descriptor_limit(configuration.server.max_connections)
+        self._service = _service(configuration, hooks)
+        self._front_count = configuration.server.fronts or len(os.sched_getaffinity(0))
+        self._generation += 1
+
+    # --- the main loop
+
+    def _watch(self) -> None:
+        while True:
+            pause = self._respawn_at - time.monotonic() if self._respawn_at else IDLE_SECONDS
+            arrived = self._signals.wait(max(pause, 0.0))
+            if signal.SIGTERM in arrived or signal.SIGINT in arrived:
+                systemd.notify("STOPPING=1")
+                self._stop()
+                return
+            self._bury()
+            if signal.SIGHUP in arrived:
+                self._reload()
+            self._start_fronts()
+
+    def _reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing."""
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            configuration = startup.check(self._path)
+            hooks = startup.build(configuration)
+            self._listeners.listen_on(configuration.server.listen)
+        except ConfigError as error:
+            for line in str(error).splitlines():
+                log_event("reload-refused", {"reason": line}, logging.ERROR)
+        else:
+            _set_up_log(configuration)
+            self._take_over(configuration, hooks)
+            for pid in self._children:
+                os.kill(pid, RETIRE)
+            addresses = ",".join(name_of(listener) for listener in self._listeners.sockets)
+            log_event("reloaded", {"listen": addresses, "fronts": self._front_count})
+        systemd.notify("READY=1")
+
+    def _stop(self) -> None:
+        """End all fronts; those that do not end in time are killed."""
+        log_event("stopping", {"sessions": self._scoreboard.session_count()})
+        for pid in self._children:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + self._service.shutdown_seconds + KILL_PAUSE_SECONDS
+        while self._children and (left := deadline - time.monotonic()) > 0:
+            self._signals.wait(left)
+            self._bury(is_expected=True)
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        log_event("stopped", {})
+
+    # --- fronts
+
+    def _start_fronts(self) -> None:
+        """Fork as many fronts of the present generation as are missing."""
+        if time.monotonic() < self._respawn_at:
+            return
+        self._respawn_at = 0.0
+        present = sum(child.generation == self._generation for child in self._children.values())
+        for _ in range(self._front_count - present):
+            region = self._scoreboard.take_region()
+            if region is None:  # old fronts hold all regions with their last sessions: try again when one ends
+                self._respawn_at = time.monotonic() + RESPAWN_PAUSE_SECONDS
+                return
+            self._fork(region)
+
+    def _fork(self, region: int) -> None:
+        """Start one front; signals wait meanwhile, since the child shares the master's queue until it has its own."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        master_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_front(region, master_pid)
+        self._children[pid] = Child(region, time.monotonic(), self._generation)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+
+    def _become_front(self, region: int, master_pid: int) -> NoReturn:
+        try:
+            board = FrontBoard(self._scoreboard, region)
+            Front(self._listeners.sockets, self._service, board, master_pid).run()
+        except BaseException:  # never back into the master's code in a child
+            log_event("front-failed", {"trace": traceback.format_exc()}, logging.CRITICAL)
+        os._exit(1)
+
+    def _bury(self, *, is_expected: bool = False) -> None:
+        """Take note of the fronts that have ended."""
+        for pid in list(self._children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                continue
+            child = self._children.pop(pid)
+            self._scoreboard.wipe_region(child.region)
+            if is_expected or status == 0:
+                continue
+            log_event("front-died", {"pid": pid, "status": _cause_of_death(status)}, logging.ERROR)
+            if time.monotonic() - child.started < RESPAWN_PAUSE_SECONDS:
+                self._respawn_at = time.monotonic() + RESPAWN_PAUSE_SECONDS
+
+
+def _cause_of_death(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+def _service(configuration: Configuration, hooks: Hooks) -> Service:
+    server, pop3 = configuration.server, configuration.pop3
+    policy = Policy(
+        greeting=pop3.greeting,
+        implementation=pop3.implementation,
+        implementation_shown=ImplementationShown(pop3.show_implementation),
+        max_bad_commands=pop3.max_bad_commands,
+        max_failed_logins=pop3.max_failed_logins,
+        replace_nul=pop3.replace_nul,
+    )
+    return Service(
+        hooks=hooks,
+        policy=policy,
+        table=CommandTable(policy, hooks.commands),
+        timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
+        limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
+        shutdown_seconds=server.shutdown_timeout_seconds,
+    )
+
+
+def _set_up_log(configuration: Configuration) -> None:
+    settings = configuration.log
+    try:
+        log.set_up(settings.target, settings.format, settings.level, settings.syslog_address, settings.syslog_facility)
+    except OSError as error:
+        raise ConfigError(
+            f"log.syslog_address: no system log at {settings.syslog_address}: {error.strerror}"
+        ) from error
+
+
+def _raise_descriptor_limit(max_connections: int) -> None:
+    """Let one front hold all connections, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_connections * DESCRIPTORS_PER_SESSION + 64
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        if granted < wanted:
+            fields = {"limit": granted, "wanted": wanted, "hint": "raise LimitNOFILE= or lower max_connections"}
+            log_event("few-descriptors", fields, logging.WARNING)
