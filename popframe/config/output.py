@@ -56,4 +56,5 @@ def json_schema(plugin_models: Mapping[str, type[BaseModel] | None]) -> dict[str
         "additionalProperties": False,
         "properties": {name: references[model, "validation"] for name, model in models.items()},
     }
-    return {"$schema": JSON_SCHEMA_DIALECT, **schema, "title": "popframe configuration", **definitions}
+    words = {"title": "popframe configuration", "description": "The configuration file of popframe."}
+    return {"$schema": JSON_SCHEMA_DIALECT, **schema, **words, **definitions}

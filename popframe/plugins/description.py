@@ -26,7 +26,7 @@ class PluginDescription:
         path: The single file; empty for an installed plugin.
         hooks: The hooks that it implements; empty when it is broken.
         status: ``active`` (listed and sound), ``not listed``, ``broken``; ``installed`` when there is no list.
-        reason: Why it is broken, otherwise empty.
+        reasons: Why it is broken.
     """
 
     name: str
@@ -35,7 +35,7 @@ class PluginDescription:
     path: str
     hooks: tuple[str, ...]
     status: str
-    reason: str
+    reasons: tuple[str, ...]
 
 
 def describe_plugins(entries: Sequence[str] | None, directory: Path) -> list[PluginDescription]:
@@ -63,7 +63,7 @@ def _describe(
     for position, entry in enumerate(entries):
         name = plugin_name(entry)
         distribution = next((point.dist for point in installed.get(name, ()) if entry == name), None)
-        reasons = [problem.text for problem in problems if problem.position == position]
+        reasons = tuple(problem.text for problem in problems if problem.position == position)
         descriptions.append(
             PluginDescription(
                 name=name,
@@ -72,7 +72,7 @@ def _describe(
                 path="" if entry == name else str(directory / entry),
                 hooks=found[name].hooks if not reasons else (),
                 status=BROKEN if reasons else status,
-                reason="; ".join(reasons),
+                reasons=reasons,
             )
         )
     return descriptions

@@ -60,9 +60,13 @@ class PluginProblem:
     text: str
     position: int
 
+    def __str__(self) -> str:
+        """Write it with the plugin's name."""
+        return f"plugin {self.name!r}: {self.text}"
+
 
 class _Unusable(Exception):
-    """A plugin cannot be used; ``args`` are the reasons, each to be put right behind the plugin's name."""
+    """A plugin cannot be used; ``args`` are the reasons."""
 
 
 def is_file_entry(entry: str) -> bool:
@@ -92,7 +96,7 @@ def find_plugins(entries: Sequence[str], directory: Path) -> tuple[dict[str, Fou
     for position, entry in enumerate(entries):
         name = plugin_name(entry)
         if name in seen:
-            problems.append(PluginProblem(name, f"plugin {name!r} is listed twice", position))
+            problems.append(PluginProblem(name, "listed twice", position))
             continue
         seen.add(name)
         try:
@@ -101,7 +105,7 @@ def find_plugins(entries: Sequence[str], directory: Path) -> tuple[dict[str, Fou
             else:
                 found[name] = _from_installed(name, installed)
         except _Unusable as exc:
-            problems += [PluginProblem(name, f"plugin {name!r}{reason}", position) for reason in exc.args]
+            problems += [PluginProblem(name, reason, position) for reason in exc.args]
     return found, problems
 
 
@@ -122,19 +126,19 @@ def _from_installed(name: str, installed: Mapping[str, Sequence[EntryPoint]]) ->
     match installed.get(name, ()):
         case []:
             raise _Unusable(
-                f" is not installed{suggest(name, installed, 'installed')}{_how_to_install(name, installed)}"
+                f"not installed{suggest(name, installed, 'installed')}{_how_to_install(name, installed)}"
             )
         case [entry_point]:
             pass
         case several:
-            raise _Unusable(f" is in several distributions: {', '.join(map(origin_of, several))}")
+            raise _Unusable(f"in several distributions: {', '.join(map(origin_of, several))}")
     try:
         plugin_class = entry_point.load()
     except (Exception, SystemExit) as exc:
         reason = describe_error(exc, entry_point.module, otherwise=entry_point.value)
-        raise _Unusable(f" cannot be imported: {reason}") from exc
+        raise _Unusable(f"cannot be imported: {reason}") from exc
     if not isinstance(plugin_class, type):
-        raise _Unusable(f": {entry_point.value} is not a class")
+        raise _Unusable(f"{entry_point.value} is not a class")
     return _checked(name, plugin_class, origin_of(entry_point))
 
 
@@ -147,18 +151,18 @@ def _how_to_install(name: str, installed: Iterable[str]) -> str:
 
 def _from_file(name: str, path: Path) -> FoundPlugin:
     if not path.is_file():
-        raise _Unusable(f" is not found: there is no file {path}")
+        raise _Unusable(f"not found: there is no file {path}")
     module = _run_file(name, path)
     classes = dict.fromkeys(member for member in vars(module).values() if isinstance(member, type))
     own_classes = [plugin_class for plugin_class in classes if plugin_class.__module__ == module.__name__]
     match [plugin_class for plugin_class in own_classes if inspect_class(plugin_class).is_plugin]:
         case []:
-            raise _Unusable(f": no class in {path} has a method marked with @hookimpl")
+            raise _Unusable(f"no class in {path} has a method marked with @hookimpl")
         case [plugin_class]:
             return _checked(name, plugin_class, str(path))
         case several:
             names = ", ".join(plugin_class.__name__ for plugin_class in several)
-            raise _Unusable(f": several classes in {path} have hooks ({names}); a plugin is one class")
+            raise _Unusable(f"several classes in {path} have hooks ({names}); a plugin is one class")
 
 
 class _UncachedLoader(SourceFileLoader):
@@ -174,7 +178,7 @@ def _run_file(name: str, path: Path) -> ModuleType:
     loader = _UncachedLoader(module_name, str(path))
     spec = importlib.util.spec_from_loader(module_name, loader, origin=str(path))
     if spec is None:
-        raise _Unusable(f": {path} cannot be loaded")
+        raise _Unusable(f"{path} cannot be loaded")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # pydantic and dataclasses look names up there
     try:
@@ -182,7 +186,7 @@ def _run_file(name: str, path: Path) -> ModuleType:
     except (Exception, SystemExit) as exc:
         del sys.modules[module_name]
         reason = describe_error(exc, module_name, otherwise=str(path))
-        raise _Unusable(f" cannot be imported: {reason}") from exc
+        raise _Unusable(f"cannot be imported: {reason}") from exc
     return module
 
 
@@ -190,11 +194,11 @@ def _checked(name: str, plugin_class: type, origin: str) -> FoundPlugin:
     """Refuse a class that has no hook, a hook that could not be called, or settings of another kind."""
     inspection = inspect_class(plugin_class)
     settings_model = getattr(plugin_class, "Settings", None)
-    reasons = [f": {text}" for text in inspection.problems]
+    reasons = list(inspection.problems)
     if not inspection.is_plugin:
-        reasons.append(f": {plugin_class.__qualname__} has no method marked with @hookimpl")
+        reasons.append(f"{plugin_class.__qualname__} has no method marked with @hookimpl")
     if settings_model is not None and not (isinstance(settings_model, type) and issubclass(settings_model, BaseModel)):
-        reasons.append(f": {plugin_class.__qualname__}.Settings is not a class derived from PluginSettings")
+        reasons.append(f"{plugin_class.__qualname__}.Settings is not a class derived from PluginSettings")
     if reasons:
         raise _Unusable(*reasons)
     return FoundPlugin(name, plugin_class, origin, settings_model, inspection.hooks)

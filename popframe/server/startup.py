@@ -83,7 +83,7 @@ def _located(
     for problem in problems:
         index = indexes[problem.position]
         line = config_file.line_of("plugins", index)
-        yield Problem(config_file.path, line, f"plugins[{index}]", problem.text)
+        yield Problem(config_file.path, line, f"plugins[{index}]", str(problem))
     if indexes and not problems:
         for text in missing_roles(found.values()):
             yield Problem(config_file.path, config_file.line_of("plugins"), "plugins", text)
