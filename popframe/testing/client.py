@@ -1,0 +1,85 @@
+"""A POP3 client that does exactly what a test says, right or wrong: raw octets out, lines in."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+from typing import Self
+
+PATIENCE_SECONDS = 30.0
+"""How long a test waits for the server before it fails."""
+
+
+class RawClient:
+    """A connection on which nothing is checked, completed or repaired.
+
+    Attributes:
+        socket: The connected socket, for what the methods do not cover: shutting down one side, resetting.
+        greeting: The first line.
+    """
+
+    def __init__(self, address: tuple[str, int], *, source: str | None = None) -> None:
+        """Connect and read the greeting.
+
+        Args:
+            address: Host and port.
+            source: Address to come from, such as 127.0.0.2.
+        """
+        self.socket = socket.create_connection(address, PATIENCE_SECONDS, None if source is None else (source, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._lines = self.socket.makefile("rb")
+        self.greeting = self.line()
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def send(self, octets: bytes) -> None:
+        """Send octets as they are."""
+        self.socket.sendall(octets)
+
+    def line(self) -> bytes:
+        """Return the next line with its end; empty when the server has closed the connection."""
+        return self._lines.readline()
+
+    def ask(self, command: str) -> bytes:
+        """Send one command line and return the first line of the reply."""
+        self.send(command.encode() + b"\r\n")
+        return self.line()
+
+    def log_in(self, user: str, password: str) -> bytes:
+        """Send USER and PASS and return the reply to PASS."""
+        self.ask(f"USER {user}")
+        return self.ask(f"PASS {password}")
+
+    def body(self) -> bytes:
+        """Return the rest of a multi-line response, still byte-stuffed, without the line that ends it.
+
+        Raises:
+            EOFError: The connection ended before that line.
+        """
+        lines = []
+        while (line := self.line()) != b".\r\n":
+            if not line:
+                raise EOFError(b"".join(lines[-3:]))
+            lines.append(line)
+        return b"".join(lines)
+
+    def piece(self, most: int) -> bytes:
+        """Return the next octets that have come, at least one; empty when the server has closed the connection."""
+        return self._lines.read1(most)
+
+    def rest(self) -> bytes:
+        """Return everything until the server closes the connection."""
+        return self._lines.read()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._lines.close()
+        self.socket.close()
