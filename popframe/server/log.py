@@ -39,7 +39,8 @@ def log_event(name: str, fields: Mapping[str, object], level: int = logging.INFO
         level: A level of the standard library's logging.
     """
     if _logger.isEnabledFor(level):
-        _logger.log(level, "%s", name, extra={FIELDS: fields})
+        # Not through Logger.log: that looks up the caller's file and line each time, which nobody prints.
+        _logger.handle(_logger.makeRecord(LOGGER_NAME, level, "", 0, name, (), None, extra={FIELDS: fields}))
 
 
 def set_up(
@@ -70,6 +71,7 @@ def set_up(
     _logger.addHandler(handler)
     _logger.setLevel(level.upper())
     _logger.propagate = False
+    logging.logThreads = logging.logMultiprocessing = False  # nobody prints these either
     logging.raiseExceptions = False  # a log that cannot be written must not end a session
 
 

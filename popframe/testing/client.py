@@ -64,7 +64,7 @@ class RawClient:
         Raises:
             EOFError: The connection ended before that line.
         """
-        lines = []
+        lines: list[bytes] = []
         while (line := self.line()) != b".\r\n":
             if not line:
                 raise EOFError(b"".join(lines[-3:]))

@@ -22,14 +22,14 @@ QUICK_SCHEME = "bcrypt"
 
 
 class MailSite:
-    """A folder with a server's files, removed at the end of the ``with`` block; needs auth_file and store_mbox.
+    r"""A folder with a server's files, removed at the end of the ``with`` block; needs auth_file and store_mbox.
 
     As root, everything in it belongs to ``nobody``, and the server becomes that user.
 
     ::
 
         with MailSite({"alice": "secret"}) as site:
-            site.put("alice", [b"Subject: hello\\n\\nHow are you?\\n"])
+            site.put("alice", [b"Subject: hello\n\nHow are you?\n"])
             server = site.start()
             poplib.POP3(*server.addresses[0])
 

@@ -319,13 +319,14 @@ def test_json_lines_hold_whatever_a_client_sends(site: MailSite) -> None:
     site.configure(more='[log]\nformat = "json"\n')
     server = site.start()
     with RawClient(server.addresses[0]) as client:
-        client.send(b"USER a=b\"c address=6.6.6.6\r\nUSER a=b\"c,address=6.6.6.6\r\nPASS x\r\n")
+        client.send(b'USER a=b"c address=6.6.6.6\r\nUSER a=b"c,address=6.6.6.6\r\nPASS x\r\n')
         replies = [client.line() for _ in range(3)]
     server.wait_for_log("6.6.6.6")
     events = [json.loads(line) for line in server.log().splitlines()]
 
     assert replies[0].startswith(b"-ERR")
     assert [event["user"] for event in events if event["event"] == "login-failed"][-1] == 'a=b"c,address=6.6.6.6'
+
 
 def test_the_system_log_gets_the_lines(site: MailSite) -> None:
     """With target syslog the lines go to the socket, with facility and without a clock of their own."""

@@ -60,9 +60,7 @@ def test_the_command_of_the_plugin_guide_works(site: MailSite) -> None:
 def test_the_test_of_the_plugin_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """The example for plugin authors starts a server and talks to it."""
     example = next(
-        text
-        for text in PYTHON_BLOCK.findall((ROOT / "docs" / "plugins.md").read_text("utf-8"))
-        if "MailSite(" in text
+        text for text in PYTHON_BLOCK.findall((ROOT / "docs" / "plugins.md").read_text("utf-8")) if "MailSite(" in text
     )
     exec(compile(example, "docs/plugins.md", "exec"), {})  # noqa: S102 - running the documentation is the point
 
