@@ -125,9 +125,7 @@ def origin_of(entry_point: EntryPoint) -> str:
 def _from_installed(name: str, installed: Mapping[str, Sequence[EntryPoint]]) -> FoundPlugin:
     match installed.get(name, ()):
         case []:
-            raise _Unusable(
-                f"not installed{suggest(name, installed, 'installed')}{_how_to_install(name, installed)}"
-            )
+            raise _Unusable(f"not installed{suggest(name, installed, 'installed')}{_how_to_install(name, installed)}")
         case [entry_point]:
             pass
         case several:
@@ -176,7 +174,7 @@ class _UncachedLoader(SourceFileLoader):
 def _run_file(name: str, path: Path) -> ModuleType:
     module_name = FILE_MODULE_PREFIX + name
     loader = _UncachedLoader(module_name, str(path))
-    spec = importlib.util.spec_from_loader(module_name, loader, origin=str(path))
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
     if spec is None:
         raise _Unusable(f"{path} cannot be loaded")
     module = importlib.util.module_from_spec(spec)

@@ -1,0 +1,279 @@
+"""From plugin classes to hooks: construction, the roles that must be filled, and what plugins add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pytest
+from pydantic import BaseModel
+
+from popframe import (
+    IN_TRANSACTION,
+    Account,
+    Command,
+    CommandContext,
+    ConfigError,
+    Maildrop,
+    Mechanism,
+    PluginSettings,
+    Reply,
+    StoredSecret,
+    hookimpl,
+)
+from popframe.plugins import FoundPlugin, Hooks, build_hooks
+from popframe.plugins.inspection import inspect_class
+
+
+class Authenticator:
+    """Fills the first role."""
+
+    @hookimpl
+    def popframe_authenticate(self) -> Account | None:
+        """Know nobody."""
+        return None
+
+
+class Store:
+    """Fills the second role."""
+
+    @hookimpl
+    def popframe_open_maildrop(self) -> Maildrop | None:
+        """Know nobody."""
+        return None
+
+
+def found(plugin_class: type) -> FoundPlugin:
+    """Return a plugin as discovery would, under the name of its class."""
+    name = plugin_class.__name__
+    model = getattr(plugin_class, "Settings", None)
+    return FoundPlugin(name, plugin_class, f"popframe-{name} 1", model, inspect_class(plugin_class).hooks)
+
+
+def build(*classes: type, settings: Mapping[str, BaseModel | None] | None = None) -> Hooks:
+    """Return the hooks of some plugins and of those that fill the roles."""
+    plugins = [found(plugin_class) for plugin_class in (*classes, Authenticator, Store)]
+    return build_hooks(plugins, settings or {}, reserved_verbs={"STAT"}, reserved_mechanisms={"PLAIN"})
+
+
+def plugin(name: str, hook: str, function: Callable[..., object]) -> type:
+    """Return the class of a plugin whose one hook is a function without self."""
+    return type(name, (), {hook: staticmethod(hookimpl(function))})
+
+
+# --- roles
+
+
+@pytest.mark.parametrize(
+    ("plugin_class", "reason"),
+    [
+        (Store, "no plugin authenticates users: list one that implements popframe_authenticate, such as auth_file"),
+        (Authenticator, "no plugin stores mail: list one that implements popframe_open_maildrop, such as store_mbox"),
+    ],
+)
+def test_server_without_a_role_does_not_start(plugin_class: type, reason: str) -> None:
+    """The message says which plugin would fill it."""
+    with pytest.raises(ConfigError) as caught:
+        build_hooks([found(plugin_class)], {})
+
+    assert str(caught.value) == reason
+
+
+def test_server_without_plugins_lacks_both_roles() -> None:
+    """Both are told at once."""
+    with pytest.raises(ConfigError) as caught:
+        build_hooks([], {})
+
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_stored_secrets_authenticate_too() -> None:
+    """A site may allow only mechanisms that never send the password."""
+
+    class Secrets:
+        @hookimpl
+        def popframe_lookup_secret(self) -> StoredSecret | None:
+            return None
+
+    assert build_hooks([found(Secrets), found(Store)], {}).has_stored_secrets
+
+
+# --- construction
+
+
+class Configured:
+    """A plugin with settings."""
+
+    class Settings(PluginSettings):
+        """Its table."""
+
+        number: int = 0
+
+    def __init__(self, settings: Settings) -> None:
+        self.number = settings.number
+
+    @hookimpl
+    def popframe_register_commands(self) -> Iterable[Command[CommandContext]]:
+        """Show the setting."""
+        yield Command(f"X{self.number}", answer, IN_TRANSACTION)
+
+
+def test_plugin_gets_its_settings() -> None:
+    """It is built with its own validated table, and with nothing else."""
+    hooks = build(Configured, settings={"Configured": Configured.Settings(number=7)})
+
+    assert [command.verb for command in hooks.commands] == ["X7"]
+
+
+def test_two_servers_share_no_plugin() -> None:
+    """What one is configured to do, the other one does not."""
+    first = build(Configured, settings={"Configured": Configured.Settings(number=1)})
+    second = build(Configured, settings={"Configured": Configured.Settings(number=2)})
+
+    assert (first.commands[0].verb, second.commands[0].verb) == ("X1", "X2")
+
+
+def test_plugins_that_do_not_start_are_told_together() -> None:
+    """A plugin's own ConfigError is passed on line by line; any other error with the plugin's file and line."""
+
+    class Careful(Authenticator):
+        def __init__(self) -> None:
+            raise ConfigError("users:3: no hash\nusers:5: listed twice")
+
+    class Careless(Authenticator):
+        def __init__(self) -> None:
+            raise ZeroDivisionError("oops")
+
+    class Demanding(Authenticator):
+        def __init__(self, settings: object) -> None:
+            """Want settings without having a model."""
+
+    with pytest.raises(ConfigError) as caught:
+        build(Careful, Careless, Demanding)
+    lines = str(caught.value).splitlines()
+
+    assert lines[:2] == ["plugin 'Careful': users:3: no hash", "plugin 'Careful': users:5: listed twice"]
+    assert lines[2].startswith(
+        f"plugin 'Careless' (popframe-Careless 1) does not start: ZeroDivisionError: oops ({__file__}:"
+    )
+    assert lines[3].startswith("plugin 'Demanding' (popframe-Demanding 1) does not start: TypeError: ")
+    assert len(lines) == 4
+
+
+def test_plugin_that_cannot_be_registered_is_told() -> None:
+    """Registering compares plugins with each other; one that fails then is named."""
+
+    class Proud(Authenticator):
+        def __eq__(self, other: object) -> bool:
+            raise OSError("incomparable")
+
+        __hash__ = Authenticator.__hash__
+
+    with pytest.raises(ConfigError, match=r"plugin '\w+' \(popframe-\w+ 1\) cannot be registered: OSError: incomp"):
+        build(Proud)
+
+
+# --- what plugins add
+
+
+def answer(_context: CommandContext, _arguments: Sequence[str]) -> Reply:
+    """Carry a command out."""
+    return Reply("done")
+
+
+def command(verb: str) -> Command[CommandContext]:
+    """Return a row of the command table."""
+    return Command(verb, answer, IN_TRANSACTION)
+
+
+class FakeMechanism:
+    """A mechanism that is only looked at."""
+
+    reveals_password = False
+    needs_secret = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def start(self, context: object) -> object:
+        """Never begin."""
+        raise NotImplementedError
+
+
+def test_commands_and_mechanisms_are_collected_in_order() -> None:
+    """A generator function will do, as will any iterable."""
+
+    class First:
+        @hookimpl
+        def popframe_register_commands(self) -> Iterable[Command[CommandContext]]:
+            yield command("XB")
+            yield command("XA")
+
+    class Second:
+        @hookimpl
+        def popframe_register_commands(self) -> Iterable[Command[CommandContext]]:
+            return [command("XC")]
+
+        @hookimpl
+        def popframe_register_mechanisms(self) -> Iterable[Mechanism]:
+            return (FakeMechanism("X-TOKEN"),)  # type: ignore[return-value]  # start() is not reached
+
+    hooks = build(First, Second)
+
+    assert [row.verb for row in hooks.commands] == ["XB", "XA", "XC"]
+    assert [mechanism.name for mechanism in hooks.mechanisms] == ["X-TOKEN"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "answers", "reason"),
+    [
+        ("popframe_register_commands", [command("STAT")], "command STAT is taken already, by popframe itself"),
+        ("popframe_register_commands", [command("XA"), command("XA")], "command XA is taken already, by plugin 'odd'"),
+        ("popframe_register_commands", [command("XTND")], "command XTND is taken already, by plugin 'owner'"),
+        ("popframe_register_commands", ["XA"], "yielded str instead of Command"),
+        ("popframe_register_commands", 3, "returned int instead of an iterable"),
+        ("popframe_register_commands", None, "returned NoneType instead of an iterable"),
+        ("popframe_register_commands", [Command("XA", None, IN_TRANSACTION)], "the handler of XA cannot be called"),  # type: ignore[arg-type]  # that is the mistake
+        ("popframe_register_mechanisms", [FakeMechanism("PLAIN")], "mechanism PLAIN is taken already"),
+        ("popframe_register_mechanisms", [FakeMechanism("lower")], "'lower' is not the name of a mechanism"),
+        ("popframe_register_mechanisms", [FakeMechanism("X" * 21)], "is not the name of a mechanism"),
+        ("popframe_register_mechanisms", [object()], "None is not the name of a mechanism"),
+        ("popframe_register_mechanisms", [type("M", (), {"name": "M"})()], "M lacks reveals_password, a bool"),
+        (
+            "popframe_register_mechanisms",
+            [type("M", (), {"name": "M", "reveals_password": True})()],
+            "M lacks needs_secret, a str",
+        ),
+        (
+            "popframe_register_mechanisms",
+            [type("M", (), {"name": "M", "reveals_password": True, "needs_secret": ""})()],
+            "M lacks start()",
+        ),
+    ],
+)
+def test_what_cannot_be_added_stops_the_start(hook: str, answers: object, reason: str) -> None:
+    """A name that is taken, or a thing of another kind: the message names plugin and hook."""
+    owner = plugin("owner", "popframe_register_commands", lambda: [command("XTND")])
+
+    with pytest.raises(ConfigError) as caught:
+        build(owner, plugin("odd", hook, lambda: answers))
+
+    assert str(caught.value).startswith(f"plugin 'odd' (popframe-odd 1): {hook}")
+    assert reason in str(caught.value)
+
+
+def failing() -> object:
+    """Fail as a hook."""
+    raise ZeroDivisionError("oops")
+
+
+def test_failures_while_collecting_are_told_together() -> None:
+    """The operator sees all of them at once."""
+    with pytest.raises(ConfigError) as caught:
+        build(
+            plugin("one", "popframe_register_commands", failing),
+            plugin("two", "popframe_register_mechanisms", lambda: 3),
+        )
+    first, second = str(caught.value).splitlines()
+
+    assert first.startswith("plugin 'one' (popframe-one 1): popframe_register_commands failed: ZeroDivisionError: oops")
+    assert second.startswith("plugin 'two' (popframe-two 1): popframe_register_mechanisms returned int")
