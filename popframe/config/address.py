@@ -54,7 +54,8 @@ def _normal_host(host: str) -> str:
         ) from exc
 
 
-ListenAddress = Annotated[
-    str, AfterValidator(normal_address), Field(pattern=r"^(localhost|[0-9.]+|\[[^\]]+\]):[0-9]{1,5}$")
-]
+ADDRESS_PATTERN = r"^(localhost|[0-9.]+|\[[^\]]+\]):[0-9]{1,5}$"
+"""What editors check; the full check is :func:`normal_address`."""
+
+ListenAddress = Annotated[str, AfterValidator(normal_address), Field(json_schema_extra={"pattern": ADDRESS_PATTERN})]
 """One entry of ``listen``."""

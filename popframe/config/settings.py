@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import pwd
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from popframe.config.address import ListenAddress
+
+ElementT = TypeVar("ElementT")
 
 AUTOLOGOUT_SECONDS = 600
 """The autologout timer must run for at least ten minutes (RFC 1939 section 3)."""
@@ -95,12 +97,22 @@ class CoreSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _not_empty(elements: tuple[ElementT, ...]) -> tuple[ElementT, ...]:
+    """Refuse an empty list. Unlike ``min_length`` this leaves alone a list of which no element is right."""
+    if not elements:
+        raise ValueError("must not be empty")
+    return elements
+
+
+Filled = Annotated[tuple[ElementT, ...], AfterValidator(_not_empty), Field(json_schema_extra={"minItems": 1})]
+"""A list of at least one element."""
+
+
 class ServerSettings(CoreSettings):
     """Table ``[server]``: sockets, processes, limits."""
 
-    listen: tuple[ListenAddress, ...] = Field(
+    listen: Filled[ListenAddress] = Field(
         default=("127.0.0.1:110",),
-        min_length=1,
         description="Where to listen: a list of address:port. Numeric addresses ('127.0.0.1:110', '[::1]:110') or "
         "'localhost'; port 0 lets the system choose one.",
     )

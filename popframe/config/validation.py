@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from popframe.config.explanation import dotted_key, explain
 from popframe.config.file import ConfigFile
 from popframe.config.problem import InvalidConfiguration, Problem
-from popframe.config.settings import CoreSettings, LogSettings, Pop3Settings, ServerSettings
+from popframe.config.settings import CoreSettings, Filled, LogSettings, Pop3Settings, ServerSettings
 from popframe.suggestion import suggest
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -28,8 +28,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class RootTable(CoreSettings):
     """The file as a whole; what stands in a plugin's table is for that plugin's own model to judge."""
 
-    plugins: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        min_length=1,
+    plugins: Filled[Annotated[str, Field(min_length=1)]] = Field(
         description="which plugins to load, in the order in which they are asked: names of installed plugins, or "
         "paths of single Python files.",
     )
@@ -149,7 +148,7 @@ def _problems_of(
 
 def _line_of(config_file: ConfigFile, path: tuple[str | int, ...]) -> int:
     """Return the line for a path; for a plugin that has no table, the line where the plugin is listed."""
-    if path[:1] == ("plugin",) and len(config_file.find(path)[0]) < 2:
+    if path[:1] == ("plugin",) and len(path) > 1 and len(config_file.find(path)[0]) < 2:
         for index, entry in config_file.plugin_entries.items():
             if path[1] in (entry, Path(entry).stem):
                 return config_file.line_of("plugins", index)
