@@ -67,8 +67,12 @@ class ConfigFile:
 
     @property
     def directory(self) -> Path:
-        """The folder that relative paths in the file start from."""
-        return self.path.absolute().parent
+        """The folder that relative paths in the file start from.
+
+        It stays relative when the file was named so: a user who may be in a folder may not be able to reach it from
+        the root.
+        """
+        return self.path.parent
 
     @property
     def plugin_entries(self) -> dict[int, str]:

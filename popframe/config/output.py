@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from popframe.config.validation import NoSettings, RootTable
 
@@ -21,8 +20,8 @@ JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def dump(configuration: Configuration) -> str:
-    """Return the configuration in effect as TOML: defaults filled in, paths of settings absolute, secrets masked."""
-    import tomlkit
+    """Return the configuration in effect as TOML: defaults filled in, paths as they are opened, secrets masked."""
+    import tomlkit  # longer to import than a configuration is to read
 
     document = tomlkit.document()
     document.add(tomlkit.comment(f"in effect from {configuration.path}; secrets are masked"))
@@ -46,6 +45,8 @@ def json_schema(plugin_models: Mapping[str, type[BaseModel] | None]) -> dict[str
     Args:
         plugin_models: By name of each plugin its ``Settings``, or None; no other plugin's table is allowed by it.
     """
+    from pydantic.json_schema import models_json_schema  # 45 ms that no start of a server should wait for
+
     models = {name: model or NoSettings for name, model in plugin_models.items()}
     tables: list[type[BaseModel]] = [RootTable, *models.values()]
     references, definitions = models_json_schema([(model, "validation") for model in tables])

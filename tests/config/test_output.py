@@ -37,7 +37,7 @@ secret = "swordfish"
 
 
 def test_dump_has_every_setting_and_no_secret(valid: Valid, tmp_path: Path) -> None:
-    """Defaults are filled in, paths are absolute, secrets are masked."""
+    """Defaults are filled in, paths are as they will be opened, secrets are masked."""
     text = dump(valid(TEXT, MODELS))
     tables = tomllib.loads(text)
 
