@@ -28,7 +28,11 @@ class RawClient:
         self.socket = socket.create_connection(address, PATIENCE_SECONDS, None if source is None else (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lines = self.socket.makefile("rb")
-        self.greeting = self.line()
+        try:
+            self.greeting = self.line()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         """Return the client."""

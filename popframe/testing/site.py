@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from popframe.password import hash_password
+from popframe.testing.client import RawClient
 from popframe.testing.server import ServerProcess
 
 RUN_AS = "nobody"
@@ -47,7 +49,7 @@ class MailSite:
         self.directory = Path(tempfile.mkdtemp(prefix="popframe-site-"))
         self.directory.chmod(0o755)
         self.configuration = self.directory / "popframe.toml"
-        self._servers: list[ServerProcess] = []
+        self._open = contextlib.ExitStack()
         (self.directory / "mail").mkdir()
         lines = [f"{name}:{hash_password(word.encode(), QUICK_SCHEME)}\n" for name, word in users.items()]
         (self.directory / "users").write_text("".join(lines))
@@ -61,10 +63,9 @@ class MailSite:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop what runs, and remove the folder."""
+        """Close and stop what is still open, and remove the folder."""
         try:
-            for server in self._servers:
-                server.stop()
+            self._open.close()
         finally:
             shutil.rmtree(self.directory)
 
@@ -118,7 +119,7 @@ class MailSite:
     def server(self) -> ServerProcess:
         """Return a server for this site that is stopped at the end; it is not started yet."""
         server = ServerProcess(self.configuration)
-        self._servers.append(server)
+        self._open.callback(server.stop)
         return server
 
     def start(self) -> ServerProcess:
@@ -126,3 +127,20 @@ class MailSite:
         server = self.server()
         server.start()
         return server
+
+    def connect(self, server: ServerProcess, user: str = "", *, source: str | None = None) -> RawClient:
+        """Return a client that is closed at the end.
+
+        Args:
+            server: Its first address is used.
+            user: Log in as this user, whose password is ``secret``; empty for a client that has not logged in.
+            source: Address to come from, such as 127.0.0.2.
+
+        Raises:
+            AssertionError: The login was refused.
+        """
+        client = self._open.enter_context(RawClient(server.addresses[0], source=source))
+        if user:
+            reply = client.log_in(user, "secret")
+            assert reply.startswith(b"+OK"), reply
+        return client

@@ -25,10 +25,10 @@ LIST_MBOX = Path(__file__).parents[3] / "shared" / "mail" / "list.mbox"
 FROM_LINE = re.compile(rb"^From MAILER-DAEMON .*\n", re.MULTILINE)
 
 
-def login(server: ServerProcess, user: str = "alice") -> poplib.POP3:
-    """Return a client that is logged in."""
+def login(server: ServerProcess) -> poplib.POP3:
+    """Return a client that is logged in as alice."""
     client = poplib.POP3(*server.addresses[0], timeout=30)
-    client.user(user)
+    client.user("alice")
     client.pass_("secret")
     return client
 
@@ -66,33 +66,28 @@ def test_a_dropped_connection_deletes_nothing(site: MailSite) -> None:
     dropped.close()
     server.wait_for_log("outcome=disconnected")
 
-    assert login(server).stat()[0] == 3
+    assert site.connect(server, "alice").ask("STAT").startswith(b"+OK 3 ")
 
 
 def test_a_second_login_is_told_in_use_until_the_first_has_quit(site: MailSite) -> None:
     """One session holds the maildrop; the other may try again on the same connection (P-079 to P-081)."""
     site.put("alice", MESSAGES)
     server = site.start()
-    first = login(server)
-    second = poplib.POP3(*server.addresses[0], timeout=30)
-    second.user("alice")
-    with pytest.raises(poplib.error_proto, match=r"-ERR \[IN-USE\]"):
-        second.pass_("secret")
-    first.quit()
-    second.user("alice")
+    first = site.connect(server, "alice")
+    second = site.connect(server)
+    assert second.log_in("alice", "secret").startswith(b"-ERR [IN-USE] ")
+    first.ask("QUIT")
 
-    assert second.pass_("secret").startswith(b"+OK")
+    assert second.log_in("alice", "secret").startswith(b"+OK")
 
 
 def test_in_use_is_not_told_to_a_wrong_password(site: MailSite) -> None:
     """The state of a maildrop is nobody's business without the password (P-080)."""
     server = site.start()
-    login(server)
-    stranger = poplib.POP3(*server.addresses[0], timeout=30)
-    stranger.user("alice")
+    site.connect(server, "alice")
+    stranger = site.connect(server)
 
-    with pytest.raises(poplib.error_proto, match=r"-ERR \[AUTH\]"):
-        stranger.pass_("guess")
+    assert stranger.log_in("alice", "guess").startswith(b"-ERR [AUTH] ")
 
 
 def test_two_hundred_logins_in_a_row_never_meet_their_own_lock(site: MailSite) -> None:
