@@ -28,12 +28,12 @@ def status_line(reply: Reply) -> bytes:
     is there even without text, because old clients want it (RFC 1957).
     """
     text = reply.text
-    if not (text.isascii() and text.isprintable()):
-        text = _UNPRINTABLE.sub("?", text)
     if text.startswith("["):
         text = "(" + text[1:]
     indicator = "+OK" if reply.is_ok else "-ERR"
     line = f"{indicator} [{reply.code}] {text}" if reply.code else f"{indicator} {text}"
+    if not (line.isascii() and line.isprintable()):
+        line = _UNPRINTABLE.sub("?", line)
     return line[: MAX_STATUS_OCTETS - 2].encode("ascii") + b"\r\n"
 
 
