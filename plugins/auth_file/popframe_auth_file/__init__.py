@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from popframe_auth_file.plugin import AuthFile, Settings
+from popframe_auth_file.plugin import AuthFile, AuthFileSettings
 
-__all__ = ["AuthFile", "Settings"]
+__all__ = ["AuthFile", "AuthFileSettings"]

@@ -1,31 +1,41 @@
-"""Add or change a user of a password file."""
+"""Add, change or remove a user of a password file."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import getpass
 import os
 import stat
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from popframe import ConfigError, hash_password
-from popframe_auth_file.user_file import parse, parse_line
+from popframe_auth_file.rewriting import KEPT_MODE, rewrite
+from popframe_auth_file.user_file import check_username, parse
 
 SCHEMES = ("yescrypt", "bcrypt", "sha512crypt")
+"""Those that :func:`popframe.hash_password` makes."""
+
+MAX_LINE_OCTETS = 4096
+"""Read of standard input: more than any password may have, so that a longer one is refused and not cut short."""
+
+DESCRIPTION = """\
+Give a user of a password file (plugin auth_file) a new password; a user who is not there yet is added.
+
+The password is asked for twice and not shown. When standard input is not a terminal, its first line is the password.
+The file is replaced as a whole, so that a running server, which needs no signal, sees the old or the new one. Comments,
+the order of lines, other users, and this user's other fields stay. Two of these commands at once wait for each other.
+"""
 
 EPILOG = """\
-The password is asked for twice and not shown. When standard input is not a terminal, its first line is the password.
-The file is replaced as a whole, so a running server sees the old or the new one; comments, the order of lines and a
-user's other fields stay. A new file gets mode 0600.
+files:
+  A file that is not there is made, with mode 0600. One that is there keeps its owner, group, and mode as far as 0640
+  goes. The user that the server runs as must be able to read it: give it the file once with chown.
 
 exit status:
   0  done
-  1  nothing was changed; the message says why
+  1  nothing was changed; a message on standard error says why
+  2  the command line is wrong
 
 examples:
   popframe passwd /etc/popframe.users alice
@@ -36,110 +46,115 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``popframe passwd``."""
-    parser.epilog = EPILOG
-    parser.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0], help="how to hash (default: %(default)s)")
-    parser.add_argument("--delete", action="store_true", help="remove the user instead")
-    parser.add_argument("file", metavar="FILE", type=Path, help="the password file of auth_file")
-    parser.add_argument("user", metavar="USER", help="the user's name")
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0], help="how to hash (default: %(default)s)")
+    action.add_argument("--delete", action="store_true", help="remove the user; no password is asked for")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the password file")
+    parser.add_argument("user", metavar="USER", type=_username, help="the user's name, as the client will send it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Change the file; return the exit status."""
+    path: Path = arguments.file
+    username: str = arguments.user
     try:
-        stored = None if arguments.delete else hash_password(_ask(), arguments.scheme)
-        path = Path(os.path.realpath(arguments.file))
-        with _locked(path):
-            word = _change(path, arguments.user, stored)
-    except (OSError, ValueError, ConfigError) as error:
-        sys.stderr.write(f"popframe passwd: {error}\n")
+        if arguments.delete:
+            before = rewrite(path, lambda content: _without(content, username, path))
+            word = "removed"
+        else:
+            stored = hash_password(_ask(username), arguments.scheme)
+            before = rewrite(path, lambda content: _with(content, username, stored, path))
+            word = "has the new password"
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\npopframe passwd: nothing was changed\n")
         return 1
-    sys.stdout.write(f"{arguments.file}: user {arguments.user!r} {word}\n")
+    except (OSError, ValueError) as error:
+        reason = f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        sys.stderr.write(f"popframe passwd: {reason}\n")
+        return 1
+    _tell_mode(path, before)
+    sys.stdout.write(f"{path}: user {username!r} {word}\n")
     return 0
 
 
-def _ask() -> bytes:
+def _tell_mode(path: Path, before: os.stat_result | None) -> None:
+    """Say on standard error who may read the file now, where that is new."""
+    if before is None:
+        sys.stderr.write(
+            f"{path} is new, mode 0600: the user that the server runs as must be able to read it (chown)\n"
+        )
+    elif stat.S_IMODE(before.st_mode) & ~KEPT_MODE:
+        mode = stat.S_IMODE(before.st_mode)
+        sys.stderr.write(f"{path} had mode {mode:04o}, now {mode & KEPT_MODE:04o}: see that the server can read it\n")
+
+
+def _username(text: str) -> str:
+    try:
+        check_username(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _ask(username: str) -> bytes:
     """Return the new password.
 
     Raises:
         ValueError: It is empty, or was not typed twice the same way.
     """
-    if not sys.stdin.isatty():
-        password = sys.stdin.buffer.readline().rstrip(b"\r\n")
+    if sys.stdin is None or not sys.stdin.isatty():
+        password = _first_line()
     else:
-        first = getpass.getpass("New password: ")
-        if first != getpass.getpass("The same again: "):
+        password = _typed(f"New password for {username}: ")
+        if password and password != _typed("The same again: "):
             raise ValueError("these were two different passwords; nothing was changed")
-        password = first.encode("utf-8", "surrogateescape")
     if not password:
         raise ValueError("an empty password is not allowed; nothing was changed")
     return password
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep another ``popframe passwd`` out: its change must start from ours."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _first_line() -> bytes:
+    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(MAX_LINE_OCTETS)
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _typed(prompt: str) -> bytes:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        return getpass.getpass(prompt).encode()
+    except EOFError as error:
+        raise ValueError("no password was typed; nothing was changed") from error
+    except UnicodeError as error:
+        raise ValueError("the terminal sent what is not text in its own encoding; nothing was changed") from error
 
 
-def _change(path: Path, username: str, stored: str | None) -> str:
-    """Write the file with one user added, changed or removed; say which."""
-    text, status = _read(path)
-    lines = text.splitlines(keepends=True)
-    parse(lines, str(path))  # do not touch a file that is not understood
-    at = next((place for place, line in enumerate(lines) if line.startswith(f"{username}:")), None)
-    if stored is None:
-        if at is None:
-            raise ValueError(f"{path} has no user {username!r}; nothing was changed")
-        del lines[at]
-        word = "removed"
-    elif at is None:
-        if lines and not lines[-1].endswith("\n"):
-            lines[-1] += "\n"
-        lines.append(f"{username}:{stored}\n")
-        word = "added"
-    else:
-        fields = lines[at].rstrip("\r\n").split(":", 2)[2:]
-        lines[at] = ":".join([username, stored, *fields]) + "\n"
-        word = "changed"
-    if stored is not None:
-        parse_line(f"{username}:{stored}")
-    _replace(path, "".join(lines).encode("utf-8"), status)
-    return word
+def _with(content: bytes, username: str, stored: str, path: Path) -> bytes:
+    """Return the file with the user's hash added or changed.
+
+    Raises:
+        ConfigError: The file has mistakes; what is not understood is not touched.
+    """
+    user = parse(content, str(path)).get(username)
+    if user is None:
+        end_of_last_line = b"" if not content or content.endswith(b"\n") else b"\n"
+        return content + end_of_last_line + f"{username}:{stored}\n".encode()
+    lines = content.split(b"\n")
+    name, _, *fields = lines[user.line - 1].split(b":", 2)
+    line_end = b"\r" if not fields and lines[user.line - 1].endswith(b"\r") else b""
+    lines[user.line - 1] = b":".join([name, stored.encode() + line_end, *fields])
+    return b"\n".join(lines)
 
 
-def _read(path: Path) -> tuple[str, os.stat_result | None]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError(f"{path} is not a regular file")
-            return file.read(), status
-    except FileNotFoundError:
-        return "", None
+def _without(content: bytes, username: str, path: Path) -> bytes:
+    """Return the file without the user's line.
 
-
-def _replace(path: Path, content: bytes, status: os.stat_result | None) -> None:
-    """Put the new content in place of the old at one instant, and see to it that it is on disk."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with open(descriptor, "wb") as file:
-            if status is not None and (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    Raises:
+        ConfigError: The file has mistakes; what is not understood is not touched.
+        ValueError: There is no such user.
+    """
+    user = parse(content, str(path)).get(username)
+    if user is None:
+        raise ValueError(f"{path} has no user {username!r}; nothing was changed")
+    lines = content.split(b"\n")
+    del lines[user.line - 1]
+    return b"\n".join(lines)

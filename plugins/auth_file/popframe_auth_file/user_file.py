@@ -1,13 +1,15 @@
 """The password file: one user a line, ``name:hash`` or ``name:hash:key=value key=value``.
 
-Rule of this file: a file is taken whole or not at all, and every mistake in it is told with its line.
+Rule of this file: a file is taken whole or not at all, and every mistake in it is told with its line. No message quotes
+a hash field: what stands there by mistake may be a password.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from popframe import Account, ConfigError, is_password_hash
 
@@ -15,30 +17,40 @@ FIELDS = ("maildrop", "uid", "gid", "home")
 """Keys that a line may have after the hash; they become the fields of :class:`popframe.Account`."""
 
 LARGEST_ID = 2**32 - 2
-"""Largest user or group id on Linux; the one above means "none"."""
+"""Largest user or group id on Linux; the one above means "none" (chown(2))."""
 
 LOCKS = ("!", "*")
 """A hash field that begins like this belongs to a locked user, as in shadow(5)."""
 
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+_ID = re.compile("[0-9]{1,10}")
+
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One line of the file."""
+    """One user of the file.
+
+    Attributes:
+        account: Who it is.
+        stored: The hash field.
+        line: Where it stands, from 1.
+    """
 
     account: Account
     stored: str = field(repr=False)
+    line: int
 
     @property
     def is_locked(self) -> bool:
-        """No password can match, by the operator's will."""
-        return self.stored.startswith(LOCKS)
+        """No password can match: the field is locked, or nobody has set one yet."""
+        return not self.stored or self.stored.startswith(LOCKS)
 
 
-def parse(lines: Iterable[str], name: str) -> Mapping[str, User]:
+def parse(content: bytes, name: str) -> Mapping[str, User]:
     """Read the users of a password file.
 
     Args:
-        lines: Its lines; empty ones and those that begin with ``#`` are ignored.
+        content: The file; empty lines and those that begin with ``#`` are ignored.
         name: What to call the file in messages.
 
     Raises:
@@ -46,40 +58,56 @@ def parse(lines: Iterable[str], name: str) -> Mapping[str, User]:
     """
     users: dict[str, User] = {}
     problems: list[str] = []
-    for number, line in enumerate(lines, 1):
-        text = line.rstrip("\r\n")
-        if not text.strip() or text.startswith("#"):
-            continue
+    for number, octets in enumerate(content.split(b"\n"), 1):
         try:
-            user = parse_line(text)
+            user = _parse_line(octets, number)
         except ValueError as error:
             problems.append(f"{name}:{number}: {error}")
             continue
-        if user.account.username in users:
-            problems.append(f"{name}:{number}: user {user.account.username!r} is there twice")
-        users[user.account.username] = user
+        if user is None:
+            continue
+        first = users.setdefault(user.account.username, user)
+        if first is not user:
+            problems.append(f"{name}:{number}: user {user.account.username!r} is in line {first.line} already")
     if problems:
         raise ConfigError("\n".join(problems))
     return users
 
 
-def parse_line(text: str) -> User:
-    """Read one line.
+def check_username(username: str) -> None:
+    """Refuse a name that cannot stand in the file.
+
+    Raises:
+        ValueError: The message says why.
+    """
+    if not username:
+        raise ValueError("a user name is missing")
+    if not username.isprintable() or username != username.strip():
+        raise ValueError(f"user name {username!r} has blanks at its ends, or characters that cannot be printed")
+    if ":" in username or username.startswith("#"):
+        raise ValueError(f"user name {username!r} has a colon in it, or begins with #")
+
+
+def _parse_line(octets: bytes, number: int) -> User | None:
+    """Read one line; None for a comment.
 
     Raises:
         ValueError: It is not of the form; the message says what would be.
     """
+    try:
+        text = octets.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError("the line is not UTF-8") from error
+    if not text.strip() or text.lstrip().startswith("#"):
+        return None
     username, colon, rest = text.partition(":")
-    if not colon or not username:
-        raise ValueError("expected name:hash")
-    if not username.isprintable() or username != username.strip():
-        raise ValueError(f"user name {username!r} has blanks at its ends or characters that cannot be printed")
+    if not colon:
+        raise ValueError("no colon in the line; expected name:hash or name:hash:key=value")
+    check_username(username)
     stored, _, fields = rest.partition(":")
-    if not stored:
-        raise ValueError(f"user {username!r} has no hash; write ! to lock the user, or run `popframe passwd`")
-    if not stored.startswith(LOCKS) and not is_password_hash(stored):
-        raise ValueError(f"the hash of {username!r} has no form that crypt(3) knows; run `popframe passwd`")
-    return User(_account(username, fields), stored)
+    if stored and not stored.startswith(LOCKS) and not is_password_hash(stored):
+        raise ValueError(f"the hash of user {username!r} has no form that crypt(3) knows; run `popframe passwd`")
+    return User(_account(username, fields), stored, number)
 
 
 def _account(username: str, fields: str) -> Account:
@@ -88,10 +116,10 @@ def _account(username: str, fields: str) -> Account:
         key, equals, value = word.partition("=")
         if not equals or key not in FIELDS:
             known = ", ".join(FIELDS)
-            raise ValueError(f"unknown field {word!r} of user {username!r} (known: {known}; form: key=value)")
+            raise ValueError(f"unknown field {key!r} of user {username!r} (known: {known}; form: key=value)")
         if key in values:
             raise ValueError(f"field {key!r} of user {username!r} is there twice")
-        values[key] = unquote(value, errors="surrogateescape")
+        values[key] = _unescape(key, value)
     return Account(
         username=username,
         uid=_number("uid", values),
@@ -101,10 +129,22 @@ def _account(username: str, fields: str) -> Account:
     )
 
 
+def _unescape(key: str, value: str) -> str:
+    """Undo the percent-encoding; octets that are not UTF-8 come out as ``os.fsdecode`` has them in file names."""
+    if not value:
+        raise ValueError(f"field {key!r} has no value")
+    if _BAD_ESCAPE.search(value):
+        raise ValueError(f"{key}={value}: after % come two hexadecimal digits; a % itself is %25")
+    text = unquote_to_bytes(value).decode("utf-8", "surrogateescape")
+    if "\0" in text:
+        raise ValueError(f"{key}={value}: NUL cannot be part of a path or number")
+    return text
+
+
 def _number(key: str, values: Mapping[str, str]) -> int | None:
     if key not in values:
         return None
     text = values[key]
-    if not (text.isascii() and text.isdigit()) or int(text) > LARGEST_ID:
-        raise ValueError(f"{key}={text!r} is not a number from 0 to {LARGEST_ID}")
+    if not _ID.fullmatch(text) or int(text) > LARGEST_ID:
+        raise ValueError(f"{key}={text} is not a number from 0 to {LARGEST_ID}")
     return int(text)
