@@ -1,0 +1,127 @@
+"""A maildrop that is an mbox file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+
+from popframe import MaildropInUse, TemporaryFailure
+from popframe_store_mbox.file import os_errors_refused, refusal_for
+from popframe_store_mbox.lock import LockPolicy, LockTimeout
+from popframe_store_mbox.place import Place
+from popframe_store_mbox.session_lock import SessionLock
+from popframe_store_mbox.snapshot import Snapshot
+from popframe_store_mbox.spool import locked_spool, read_without_dotlock
+from popframe_store_mbox.update import remove_messages
+
+PIECE_OCTETS = 64 * 1024
+"""Read at a time: fits the processor's cache while the engine converts it."""
+
+_CLOSED = -1
+
+
+class MboxMaildrop:
+    """One session's messages; see :class:`popframe.Maildrop`.
+
+    The spool's locks are held while it is scanned and while it is rewritten, never in between.
+    """
+
+    def __init__(self, place: Place, policy: LockPolicy) -> None:
+        """Open it.
+
+        Raises:
+            MaildropInUse: Another session has it, or another program kept its lock on the spool too long.
+            TemporaryFailure: It cannot be opened now.
+            PermanentFailure: It cannot be opened until an operator has mended something.
+        """
+        self._place = place
+        self._policy = policy
+        self._spool = _CLOSED
+        self._snapshot: Snapshot | None = None
+        with os_errors_refused(f"opening {place.spool}"):
+            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock)
+            try:
+                self._open_spool(self._session_lock.dead_pid)
+            except BaseException:
+                self.close()
+                raise
+
+    def _open_spool(self, dead_pid: int | None) -> None:
+        """Scan the spool under its locks, and keep it open."""
+        if "dotlock" in self._policy.kinds and (
+            quiet := read_without_dotlock(self._place, self._policy, Snapshot.take)
+        ):
+            self._spool, self._snapshot = quiet
+            return
+        try:
+            with locked_spool(self._place, self._policy, dead_pid=dead_pid) as spool:
+                if spool is not None:
+                    self._snapshot = Snapshot.take(spool)
+                    self._spool = os.dup(spool)
+        except LockTimeout as exc:
+            raise MaildropInUse(str(exc)) from exc
+
+    def message_octets(self) -> Sequence[int]:
+        """Return the size of each message as it is sent."""
+        return self._snapshot.index.octets if self._snapshot else ()
+
+    def message_uids(self) -> Sequence[str]:
+        """Return the unique-id of each message."""
+        return self._snapshot.index.uids if self._snapshot else ()
+
+    def read_message(self, index: int) -> Iterator[bytes]:
+        """Yield the text of one message, without its From_ line.
+
+        Raises:
+            TemporaryFailure: It cannot be read, or another program changed the file under it.
+        """
+        if self._snapshot is None:
+            raise TemporaryFailure(f"{self._place.spool} has no message {index}")
+        position = self._snapshot.index.content[index]
+        end = self._snapshot.index.end[index]
+        while position < end:
+            piece = self._read_piece(self._snapshot, index, position, min(PIECE_OCTETS, end - position))
+            yield piece
+            position += len(piece)
+
+    def _read_piece(self, snapshot: Snapshot, index: int, position: int, length: int) -> bytes:
+        """Return some octets of a message, at least one.
+
+        Raises:
+            TemporaryFailure: They are not there, or perhaps not of this message.
+        """
+        try:
+            piece = os.pread(self._spool, length, position)
+            if piece and (snapshot.is_unchanged(self._spool) or snapshot.has_in_place(self._spool, index)):
+                return piece
+        except OSError as exc:
+            raise refusal_for(exc, f"reading {self._place.spool} at offset {position}") from exc
+        raise TemporaryFailure(f"another program changed {self._place.spool}: message {index} is not in its place")
+
+    def commit(self, deleted: AbstractSet[int], seen: AbstractSet[int]) -> None:
+        """Remove messages from the spool. What was ``seen`` is not recorded: without a removal nothing is written.
+
+        Raises:
+            TemporaryFailure: They could not be removed.
+            PermanentFailure: They cannot until an operator has mended something.
+        """
+        if not deleted or self._snapshot is None:
+            return
+        with (
+            os_errors_refused(f"removing messages from {self._place.spool}"),
+            locked_spool(self._place, self._policy) as spool,
+        ):
+            if spool is not None:
+                remove_messages(spool, self._place.journal, self._snapshot, deleted)
+
+    def close(self) -> None:
+        """Let go of the spool and of the session's lock."""
+        if self._spool != _CLOSED:
+            spool, self._spool = self._spool, _CLOSED
+            with suppress(OSError):  # nothing was written that commit did not sync
+                os.close(spool)
+        if self._session_lock is not None:
+            session_lock, self._session_lock = self._session_lock, None
+            session_lock.release()

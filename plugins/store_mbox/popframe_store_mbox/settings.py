@@ -1,0 +1,56 @@
+"""The plugin's table in the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from popframe import ConfigPath, PluginSettings
+from popframe_store_mbox.lock import LockKind
+
+MAX_LOCK_TIMEOUT_SECONDS = 60
+"""Half a minute of silence per lock is what mail clients bear; above a minute they have given up."""
+
+MIN_STALE_SECONDS = 60
+"""No program may lose a dot-lock that it has held for less; mail transfer agents wait for five to ten minutes."""
+
+
+class Settings(PluginSettings):
+    """Table ``[plugin.store_mbox]``."""
+
+    spool_dir: ConfigPath = Field(
+        default=Path("/var/mail"),
+        description="Directory of the spools; the mail of alice is the file 'alice' in it, unless the account names "
+        "another (a relative name is in this directory).",
+    )
+    state_dir: ConfigPath | None = Field(
+        default=None,
+        description="Directory for session locks, and for journals while messages are removed. Default: that of the "
+        "spool itself. The sessions must be able to create files there.",
+    )
+    locks: tuple[LockKind, ...] = Field(
+        default=("dotlock", "fcntl", "flock"),
+        min_length=1,
+        description="Locks that are taken on a spool, in this order: those of all the local programs that write to it.",
+    )
+    lock_timeout_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=MAX_LOCK_TIMEOUT_SECONDS,
+        description="Longest wait, in seconds, for each of the locks.",
+    )
+    stale_dotlock_seconds: float = Field(
+        default=300,
+        ge=MIN_STALE_SECONDS,
+        description="Age, in seconds, from which a dot-lock is removed that no running process of this host has "
+        "signed.",
+    )
+
+    @field_validator("locks")
+    @classmethod
+    def _each_lock_once(cls, locks: tuple[LockKind, ...]) -> tuple[LockKind, ...]:
+        """Refuse a lock that would wait for itself."""
+        if len(set(locks)) != len(locks):
+            raise ValueError("must name each lock once")
+        return locks

@@ -1,0 +1,55 @@
+"""The messages as a session found them, and whether they are still there.
+
+Rule of this file: a session reads without locks, so it believes what it has read only if the file did not change, or
+if the message's From_ line and header were in their place after the reading. A program that rewrites an mbox file does
+so forward, so what lies behind an unchanged header is unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from popframe_store_mbox.file import FileState, read_at
+from popframe_store_mbox.scan import Index, scan
+from popframe_store_mbox.uid import digest_of, head_digest, without_volatile_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one scan found.
+
+    Attributes:
+        index: The messages.
+        state: The state of the file before it was scanned.
+        is_settled: No change after that can have left the state as it is.
+    """
+
+    index: Index
+    state: FileState
+    is_settled: bool
+
+    @classmethod
+    def take(cls, spool: int) -> Self:
+        """Scan the locked spool.
+
+        Raises:
+            PermanentFailure: It is not an mbox file.
+            OSError: It cannot be read.
+        """
+        state = FileState.of(spool)
+        is_settled = state.is_settled
+        return cls(scan(spool, state.size), state, is_settled)
+
+    def is_unchanged(self, spool: int) -> bool:
+        """Tell whether the file is, for certain, as it was."""
+        return self.is_settled and FileState.of(spool) == self.state
+
+    def has_in_place(self, spool: int, message: int) -> bool:
+        """Tell whether the From_ line and header of a message are where they were, and the rest may be."""
+        start = self.index.start[message]
+        head = read_at(spool, self.index.header_end[message] - start, start)
+        return (
+            head_digest(without_volatile_fields(head)) == digest_of(self.index.uids[message])
+            and FileState.of(spool).size >= self.index.end[message]
+        )

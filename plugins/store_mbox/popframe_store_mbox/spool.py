@@ -1,0 +1,173 @@
+"""The spool file: opened only when it is what it should be, and locked only while it is read through or written.
+
+Rules of this file: no link is followed, nothing is waited for on opening, and whoever gets the locks first finishes
+what a killed process has begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from popframe import PermanentFailure, TemporaryFailure
+from popframe_store_mbox.file import FileState, is_at, sync_directory
+from popframe_store_mbox.journal import finish_journals, has_journal
+from popframe_store_mbox.lock import LockPolicy, LockTimeout, held_locks
+from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
+
+T = TypeVar("T")
+
+MAX_REOPENS = 5
+"""How often the spool may be replaced by another program between our opening and locking it."""
+
+_logger = logging.getLogger("popframe.store_mbox")
+
+
+@contextmanager
+def locked_spool(
+    place: Place, policy: LockPolicy, *, dead_pid: int | None = None, create: bool = False
+) -> Iterator[int | None]:
+    """Open the spool and hold its locks; both end with the context.
+
+    Args:
+        place: Where it is.
+        policy: Which locks.
+        dead_pid: Process whose session on this maildrop is known to have ended without letting go.
+        create: Make an empty one when there is none.
+
+    Yields:
+        Its descriptor; None when there is no spool, and nothing is locked then.
+
+    Raises:
+        LockTimeout: Another program kept its lock too long.
+        TemporaryFailure: Other programs replace the spool again and again.
+        PermanentFailure: The spool is not a file to be trusted, or a lock is not permitted.
+        OSError: It cannot be opened or read.
+    """
+    for _ in range(MAX_REOPENS):
+        fd = _open_spool(place, create=create)
+        if fd is None:
+            yield None
+            return
+        try:
+            with held_locks(place.spool, fd, policy, dead_pid):
+                if is_at(place.spool, fd):
+                    finish_journals(place.journal, fd)
+                    yield fd
+                    return
+        finally:
+            os.close(fd)
+    raise TemporaryFailure(f"{place.spool} is replaced again and again")
+
+
+def read_without_dotlock(place: Place, policy: LockPolicy, read: Callable[[int], T]) -> tuple[int, T] | None:
+    """Open and read a spool that nobody can be writing to, without a dot-lock of our own.
+
+    Making a dot-lock costs more than all the rest of opening a small maildrop. For reading it is enough to have seen,
+    while the file was at rest, that there was none, and afterwards that there is none and the file is the same: then
+    nobody was in the middle of a write, and nobody has begun one.
+
+    Args:
+        place: Where it is.
+        policy: Which locks; all but the dot-lock are held, if they are free.
+        read: Reads the spool.
+
+    Returns:
+        The spool, still open, and what was read; None when this cannot be done without the dot-lock.
+
+    Raises:
+        PermanentFailure: The spool is not a file to be trusted.
+        OSError: It cannot be opened or read.
+    """
+    fd = _open_spool(place, create=False)
+    if fd is None:
+        return None
+    is_done = False
+    try:
+        with held_locks(place.spool, fd, policy.at_once_without_dotlock()):
+            state = FileState.of(fd)
+            if state.is_settled and _is_quiet(place, fd, state):
+                result = read(fd)
+                is_done = _is_quiet(place, fd, state)
+                return (fd, result) if is_done else None
+    except LockTimeout:
+        return None
+    finally:
+        if not is_done:
+            os.close(fd)
+    return None
+
+
+def _is_quiet(place: Place, fd: int, state: FileState) -> bool:
+    """Tell whether nobody has a dot-lock, nothing has to be finished, and the spool is as it was.
+
+    A dot-lock that we could not make is a mistake that an operator should hear of at every login, not at some.
+    """
+    return (
+        not os.path.lexists(place.spool + DOTLOCK_SUFFIX)
+        and not has_journal(place.journal)
+        and os.access(os.path.dirname(place.spool), os.W_OK, effective_ids=True)
+        and FileState.of(fd) == state
+        and is_at(place.spool, fd)
+    )
+
+
+def _open_spool(place: Place, *, create: bool) -> int | None:
+    """Open the spool, or return None when there is none and none is to be made.
+
+    Raises:
+        PermanentFailure: It is not to be trusted, or its directory is missing.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(place.spool, flags)
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(place.spool)):
+            raise PermanentFailure(f"no directory for {place.spool}") from None
+        return _create_spool(place, flags) if create else None
+    try:
+        _refuse_foreign(place, os.fstat(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _create_spool(place: Place, flags: int) -> int:
+    """Make an empty spool, owned by the account, or open the one that was made meanwhile."""
+    try:
+        fd = os.open(place.spool, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(place.spool, flags)
+    try:
+        if place.uid is not None and os.geteuid() == 0:
+            os.fchown(fd, place.uid, -1 if place.gid is None else place.gid)
+        sync_directory(place.spool)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _refuse_foreign(place: Place, status: os.stat_result) -> None:
+    """Refuse a file that could be somebody else's mail, or not mail at all.
+
+    Its owner is the account's user; where the account has none, the user that the server runs as. Only root may serve
+    an account without a user id from any file: then the operator vouches for the directory.
+
+    Raises:
+        PermanentFailure: With the reason.
+    """
+    owner = os.geteuid() if place.uid is None else place.uid
+    if not stat.S_ISREG(status.st_mode):
+        raise PermanentFailure(f"{place.spool} is not a regular file")
+    if status.st_nlink != 1:
+        raise PermanentFailure(f"{place.spool} has {status.st_nlink} names (hard links)")
+    if status.st_uid != owner and not (place.uid is None and owner == 0):
+        raise PermanentFailure(f"{place.spool} belongs to user {status.st_uid}, not to {owner}")
+    if status.st_mode & stat.S_IWOTH:
+        _logger.warning("%s can be written to by everybody", place.spool)
