@@ -7,7 +7,6 @@ raises becomes the reply.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from popframe.engine import wire
@@ -74,7 +73,7 @@ def uidl(session: Session, arguments: Sequence[str]) -> Reply:
     if arguments:
         index = transaction.message_index(arguments[0])
         return Reply(f"{index + 1} {transaction.message_uid(index)}")
-    return Reply("unique-id listing follows", body=_primed(transaction.uid_listing()), body_is_wire=True)
+    return Reply("unique-id listing follows", body=transaction.uid_listing(), body_is_wire=True)
 
 
 def retr(session: Session, arguments: Sequence[str]) -> Reply:
@@ -82,7 +81,6 @@ def retr(session: Session, arguments: Sequence[str]) -> Reply:
     transaction = session.transaction
     index = transaction.message_index(arguments[0])
     body = _message_body(session, transaction.whole_message(index))
-    transaction.note_access(index)
     return Reply(f"{transaction.message_octets(index)} octets", body=body, body_is_wire=True)
 
 
@@ -118,13 +116,7 @@ def rset(session: Session, _arguments: Sequence[str]) -> Reply:
 def _message_body(session: Session, pieces: Iterable[bytes]) -> Iterator[bytes]:
     if session.policy.replace_nul:
         pieces = wire.without_nul(pieces)
-    return _primed(wire.byte_stuffed(pieces))
-
-
-def _primed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Take the first piece now, so that what cannot be read is refused before ``+OK`` is said."""
-    first = next(pieces, b"")
-    return chain((first,), pieces)
+    return wire.byte_stuffed(pieces)
 
 
 BUILT_IN: tuple[Command[Session], ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Protocol
 
 from popframe.engine import wire
@@ -108,6 +109,8 @@ class Session:
                     buffers, size = [], 0
                 buffers.append(octets)
                 size += len(octets)
+            if reply.close:
+                self.abort(Outcome.DISCONNECTED)
         if buffers:
             yield buffers
 
@@ -251,13 +254,11 @@ class Session:
         reply = self._carried_out(command, arguments)
         if reply.is_ok and self.state is State.TRANSACTION:
             self._bad_command_count = 0
-        if reply.close:
-            self.abort(Outcome.DISCONNECTED)
         return reply
 
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
         try:
-            return command.handler(self, arguments)
+            return _begun(command.handler(self, arguments))
         except Refusal as refusal:
             if refusal.code:
                 self._backend.report_error(command.verb, refusal)
@@ -308,6 +309,23 @@ class Session:
             step()
         except Exception as error:
             self._backend.report_error(doing, error)
+
+
+def _begun(reply: Reply) -> Reply:
+    """Take the first piece of a reply's body now, so that what cannot be read is refused before ``+OK`` is said.
+
+    Raises:
+        HookContractError: A command extension returned something that is not a reply.
+    """
+    if not (isinstance(reply, Reply) and isinstance(reply.text, str)):
+        raise HookContractError(f"a command returned {type(reply).__name__} where a Reply with a text is due")
+    if reply.body is None:
+        return reply
+    if not reply.is_ok:
+        return Reply(reply.text, is_ok=False, code=reply.code, close=reply.close)
+    pieces = iter(reply.body)
+    body = chain((next(pieces, b""),), pieces)
+    return Reply(reply.text, code=reply.code, body=body, body_is_wire=reply.body_is_wire, close=reply.close)
 
 
 def _refused(refusal: Refusal) -> Reply:

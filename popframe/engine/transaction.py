@@ -125,6 +125,7 @@ class Transaction:
         octets = self._octets[index]
         yield from self._exactly(octets, wire.with_crlf(self.maildrop.read_message(index)))
         self.seen.add(index)
+        self.note_access(index)
         self.retr_count += 1
         self.retr_octets += octets
 
