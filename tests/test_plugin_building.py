@@ -151,7 +151,10 @@ def test_plugins_that_do_not_start_are_told_together() -> None:
         build(Careful, Careless, Demanding)
     lines = str(caught.value).splitlines()
 
-    assert lines[:2] == ["plugin 'Careful': users:3: no hash", "plugin 'Careful': users:5: listed twice"]
+    assert lines[:2] == [
+        "plugin 'Careful' (popframe-Careful 1): users:3: no hash",
+        "plugin 'Careful' (popframe-Careful 1): users:5: listed twice",
+    ]
     assert lines[2].startswith(
         f"plugin 'Careless' (popframe-Careless 1) does not start: ZeroDivisionError: oops ({__file__}:"
     )

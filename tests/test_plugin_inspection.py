@@ -111,6 +111,15 @@ def test_attribute_that_is_no_hook_is_told(reasons: Reasons, body: str, reason: 
     assert reasons(body) == [f"popframe_authorize{reason}"]
 
 
+def test_hook_that_is_implemented_twice_is_told(reasons: Reasons) -> None:
+    """One plugin has one answer."""
+    body = (
+        "@hookimpl\ndef popframe_authenticate(self): ...\n@hookimpl(specname='popframe_authenticate')\ndef x(self): ..."
+    )
+
+    assert reasons(body) == ["popframe_authenticate (/plugin.py:5): is implemented twice"]
+
+
 def test_all_problems_of_a_class_are_told(reasons: Reasons) -> None:
     """Every hook, every argument, and the settings."""
     told = reasons(

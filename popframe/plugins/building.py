@@ -1,7 +1,7 @@
 """From the plugins' classes to the hooks of a server.
 
-Rule of this file: a server that lacks a role, or a plugin of which does not start, does not start; all reasons are told
-at once.
+Rule of this file: a server does not start without one of its plugins, nor with a role that none of them fills; all
+reasons are told at once.
 """
 
 from __future__ import annotations
@@ -89,27 +89,31 @@ def _construct(plugin: FoundPlugin, settings: Mapping[str, BaseModel | None], pr
             return plugin.plugin_class()
         return plugin.plugin_class(settings[plugin.name])
     except ConfigError as exc:
-        problems += [f"plugin {plugin.name!r}: {line}" for line in str(exc).splitlines()]
+        problems += [f"{_source(plugin)}: {line}" for line in str(exc).splitlines()]
     except Exception as exc:
         reason = describe_error(exc, plugin.plugin_class.__module__)
-        problems.append(f"plugin {plugin.name!r} ({plugin.origin}) does not start: {reason}")
+        problems.append(f"{_source(plugin)} does not start: {reason}")
     return None
+
+
+def _source(plugin: FoundPlugin) -> str:
+    return f"plugin {plugin.name!r} ({plugin.origin})"
 
 
 def _register(plugins: Sequence[FoundPlugin], objects: Mapping[str, object]) -> dict[str, list[Implementation]]:
     """Let pluggy match the objects with the specifications, and take the outcome in configuration order."""
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
-    sources = {plugin.name: f"plugin {plugin.name!r} ({plugin.origin})" for plugin in plugins}
+    sources = {plugin.name: _source(plugin) for plugin in plugins}
     for name, source in reversed(sources.items()):  # pluggy asks the last registered first
         try:
             manager.register(objects[name], name=name)
-        except Exception as exc:  # besides pluggy's own: a plugin's properties are evaluated
+        except Exception as exc:  # besides pluggy's own, what the plugin's attributes raise when they are looked at
             raise ConfigError(f"{source} cannot be registered: {type(exc).__name__}: {exc}") from exc
     manager.check_pending()
     return {
         hook: [
-            Implementation(found.plugin_name, f"{sources[found.plugin_name]}: {hook}", found.function, found.argnames)
+            Implementation(f"{sources[found.plugin_name]}: {hook}", found.function, found.argnames)
             for found in reversed(getattr(manager.hook, hook).get_hookimpls())
         ]
         for hook in SPECIFICATIONS
@@ -133,9 +137,8 @@ def _collect(
             problems.append(str(exc))
             continue
         except Exception as exc:
-            problems.append(
-                f"{implementation.source} failed: {describe_error(exc, implementation.function.__module__)}"
-            )
+            reason = describe_error(exc, implementation.function.__module__)
+            problems.append(f"{implementation.source} failed: {reason}")
             continue
         for answer in answers:
             name = title(answer)

@@ -35,13 +35,11 @@ class Implementation:
     """One plugin's implementation of one hook.
 
     Attributes:
-        plugin: The plugin's name.
-        source: Plugin and hook in words, for messages.
+        source: Plugin, where it comes from, and hook, in words, for messages.
         function: The bound method.
         argument_names: Which of the hook's arguments it takes, in this order.
     """
 
-    plugin: str
     source: str
     function: Callable[..., object]
     argument_names: tuple[str, ...]

@@ -59,8 +59,10 @@ def inspect_class(plugin_class: type) -> Inspection:
         options = getattr(function, MARK, None)
         if isinstance(options, dict):
             hook = options.get("specname") or attribute
-            hooks.add(hook)
             found = _problems_of_hook(hook, member, function, options)
+            if hook in hooks:
+                found = iter(["is implemented twice"])
+            hooks.add(hook)
         elif attribute.startswith(PREFIX):
             hook = attribute
             found = iter(["is not marked with @hookimpl, so it would never be called"])
