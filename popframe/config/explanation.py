@@ -84,7 +84,7 @@ def explain(error: ErrorDetails, model: type[BaseModel], given: object) -> str:
         case "value_error":
             text = str(context["error"])
         case "literal_error" | "enum":
-            choices = re.findall(r"'([^']*)'", str(context["expected"]))
+            choices = re.findall(r"'([^']*)'", str(context["expected"])) or [str(context["expected"])]
             text = (f"{given!r} is not allowed" if isinstance(given, str) else "is not allowed") + suggest(
                 str(given), choices, "allowed"
             )

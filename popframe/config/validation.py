@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class RootTable(CoreSettings):
     """The file as a whole; what stands in a plugin's table is for that plugin's own model to judge."""
 
     plugins: Filled[Annotated[str, Field(min_length=1)]] = Field(
-        description="which plugins to load, in the order in which they are asked: names of installed plugins, or "
+        description="Which plugins to load, in the order in which they are asked: names of installed plugins, or "
         "paths of single Python files.",
     )
     server: ServerSettings = Field(default_factory=ServerSettings, description="Sockets, processes, limits.")
@@ -122,7 +123,8 @@ def _validate_table(
     except ValidationError as exc:
         problems += _problems_of(exc, config_file, path, model)
     except Exception as exc:  # a plugin's own validator may raise anything
-        text = f"its settings cannot be checked: {type(exc).__name__}: {exc}"
+        frame = traceback.extract_tb(exc.__traceback__)[-1]  # the text of the error may hold a secret value
+        text = f"its settings cannot be checked: {type(exc).__name__} ({frame.filename}:{frame.lineno})"
         problems.append(Problem(config_file.path, _line_of(config_file, path), dotted_key(path), text))
     return None
 

@@ -119,7 +119,7 @@ def test_missing_list_of_plugins_is_told_in_the_first_line(problems_in: Problems
     problems = problems_in("[plugin.auth]\npath = 'x'\n", {})
 
     assert [(problem.line, problem.key, problem.text[:32]) for problem in problems] == [
-        (1, "plugins", "is missing: which plugins to loa")
+        (1, "plugins", "is missing: Which plugins to loa")
     ]
 
 
@@ -200,9 +200,8 @@ def test_plugins_validator_that_fails_is_told(problems_in: ProblemsIn) -> None:
     """A plugin's own code may raise anything."""
     problems = problems_in('plugins = ["odd"]\n[plugin.odd]\nnumber = 1', {"odd": Odd})
 
-    assert [str(problem).partition(":")[2] for problem in problems] == [
-        "2: plugin.odd: its settings cannot be checked: ZeroDivisionError: integer division or modulo by zero"
-    ]
+    assert [(problem.line, problem.key) for problem in problems] == [(2, "plugin.odd")]
+    assert problems[0].text.startswith(f"its settings cannot be checked: ZeroDivisionError ({__file__}:")
 
 
 def test_order_of_the_plugins_is_kept(valid: Valid) -> None:
