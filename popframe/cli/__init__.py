@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: From argparse, after help or a wrong option.
     """
+    _open_standard_streams()
     try:
         try:
             return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
@@ -87,6 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         sys.stderr.write(f"{PROGRAM}: {exc}\n")
         return EXIT_FAILED
+
+
+def _open_standard_streams() -> None:
+    """Let closed standard descriptors lead nowhere, or the next socket or file would become standard output."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this descriptor
+            setattr(sys, name, os.fdopen(null, mode, closefd=null != descriptor))
 
 
 def _discard_output() -> None:

@@ -103,7 +103,7 @@ def test_plugin_that_does_not_start_is_told(popframe: Run, config: Path, tmp_pat
     (tmp_path / "users").unlink()
     result = popframe("check-config", config.name)
 
-    assert (result.returncode, result.stderr) == (2, "plugin 'complete': users: no such file\n")
+    assert (result.returncode, result.stderr) == (2, "plugin 'complete' (complete.py): users: no such file\n")
     assert popframe("check-config", "--settings-only", config.name).returncode == 0
 
 

@@ -153,6 +153,22 @@ def test_closed_pipe_ends_quietly(environment: dict[str, str], arguments: list[s
     assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, "")
 
 
+def test_closed_descriptors_lead_nowhere(environment: dict[str, str], install_command: InstallCommand) -> None:
+    """A file that is opened later never becomes standard output."""
+    install_command(
+        "open",
+        "import os, sys\n"
+        "def add_arguments(parser): pass\n"
+        "def run(arguments):\n"
+        "    print('lost')\n"
+        "    return 0 if os.open('/dev/null', os.O_RDONLY) > 2 else 1\n",
+    )
+    closed = 'exec 0<&- 1>&- 2>&-; exec "$0" -m popframe open'
+    result = subprocess.run(["sh", "-c", closed, sys.executable], env=environment, check=False)
+
+    assert result.returncode == 0
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["check-config", "--schema"]])
 def test_full_disk_is_told(environment: dict[str, str], arguments: list[str]) -> None:
     """Output that could not be written is never a success."""
