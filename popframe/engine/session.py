@@ -12,7 +12,17 @@ from popframe.engine.backend import Backend
 from popframe.engine.line import LineBuffer, LineFault
 from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy
 from popframe.engine.transaction import Transaction
-from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, Refusal, TemporaryFailure
+from popframe.errors import (
+    AuthenticationFailed,
+    CommandSyntaxError,
+    HookContractError,
+    LoginDelayed,
+    MaildropInUse,
+    NoSuchMessage,
+    PermanentFailure,
+    Refusal,
+    TemporaryFailure,
+)
 from popframe.extension import Command, Reply, State
 from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary
 
@@ -22,6 +32,9 @@ KEEPS_USERNAME = frozenset({b"PASS", b"CAPA"})
 HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"})
 """First words of a browser that was led here. It is sent away at once, before the body of its request is read, since
 that may hold POP3 commands."""
+
+LOGIN_CODES = frozenset({AuthenticationFailed.code, MaildropInUse.code, LoginDelayed.code})
+"""Response codes that may answer a login and nothing else (RFC 2449 section 8.1, RFC 3206 section 5)."""
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -218,9 +231,9 @@ class Session:
         try:
             transaction.maildrop.commit(frozenset(transaction.deleted), frozenset(transaction.seen))
         except Exception as error:
-            code = error.code if isinstance(error, Refusal) else TemporaryFailure.code
             self._backend.report_error("removing messages", error)
             transaction.unmark_all()
+            code = self._refusal_for(error).code
             self._end(Outcome.UPDATE_FAILED)
             return Reply("some deleted messages not removed", is_ok=False, code=code)
         self._end(Outcome.QUIT)
@@ -259,19 +272,26 @@ class Session:
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
         try:
             return _begun(command.handler(self, arguments))
-        except Refusal as refusal:
-            if refusal.code:
-                self._backend.report_error(command.verb, refusal)
-            return _refused(refusal)
-        except HookContractError as error:
-            self._backend.report_error(command.verb, error)
-            return _refused(PermanentFailure())
+        except NoSuchMessage as error:
+            return _refused(error)
+        except CommandSyntaxError as error:
+            return self._not_understood(error.wire_text)
         except Exception as error:
-            # The maildrop may be half read: whoever goes on with it could be told lies.
-            self._backend.report_error(command.verb, error)
-            if self.state is State.TRANSACTION:
+            refusal = self._refusal_for(error)
+            if refusal.code:
+                self._backend.report_error(command.verb, error)
+            if self.state is State.TRANSACTION and not isinstance(error, (Refusal, HookContractError)):
+                # The maildrop may be half read: whoever goes on with it could be told lies.
                 self._end(Outcome.STORAGE_FAILED)
-            return _refused(TemporaryFailure())
+            return _refused(refusal)
+
+    def _refusal_for(self, error: Exception) -> Refusal:
+        """Return what the client may be told of an error in this state."""
+        if isinstance(error, HookContractError):
+            return PermanentFailure()
+        if isinstance(error, Refusal) and (self.state is State.AUTHORIZATION or error.code not in LOGIN_CODES):
+            return error
+        return TemporaryFailure()
 
     def _not_understood(self, text: str, *, close: bool = False) -> Reply:
         """Refuse a line, and the whole connection when it was one too many."""
