@@ -85,6 +85,7 @@ class Session:
         self._lines = LineBuffer()
         self._transaction: Transaction | None = None
         self._bad_command_count = 0
+        self._wrong_password_count = 0
         self._is_closed = False
 
     # --- for the driver
@@ -201,15 +202,19 @@ class Session:
         """Go to the TRANSACTION state, or stay and say why not (RFC 1939 section 4)."""
         try:
             login = self._backend.log_in(credentials)
-        except Refusal as refusal:
+        except Exception as error:
             self.failed_login_count += 1
-            reply = _refused(refusal)
-            if isinstance(refusal, AuthenticationFailed) and self.failed_login_count >= self.policy.max_failed_logins:
-                self._end(Outcome.TOO_MANY_ERRORS)
-            return reply
+            if not isinstance(error, Refusal):
+                raise
+            if isinstance(error, AuthenticationFailed):
+                self._wrong_password_count += 1
+                if self._wrong_password_count >= self.policy.max_failed_logins:
+                    self._end(Outcome.TOO_MANY_ERRORS)
+            return _refused(error)
         try:
             self._transaction = Transaction(login)
         except Exception:
+            self.failed_login_count += 1
             self._quietly("closing the maildrop", login.maildrop.close)
             raise
         self.state = State.TRANSACTION
