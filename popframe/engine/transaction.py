@@ -101,7 +101,7 @@ class Transaction:
         self.deleted_octets = 0
 
     def note_access(self, index: int) -> None:
-        """Remember the highest message that was retrieved or marked (RFC 1460, LAST)."""
+        """Remember the highest message that was retrieved whole or marked (RFC 1460, LAST)."""
         self.last_accessed = max(self.last_accessed, index + 1)
 
     def scan_listing(self) -> Iterator[bytes]:
@@ -130,11 +130,13 @@ class Transaction:
         self.retr_octets += octets
 
     def top_of_message(self, index: int, line_count: int) -> Iterator[bytes]:
-        """Yield the top of a message with CRLF line ends; this does not count as retrieving it."""
-        self.top_count += 1
+        """Yield the top of a message with CRLF line ends; this does not count as retrieving it (RFC 1460, LAST)."""
+        octets = 0
         for piece in wire.top(wire.with_crlf(self.maildrop.read_message(index)), line_count):
-            self.top_octets += len(piece)
+            octets += len(piece)
             yield piece
+        self.top_count += 1
+        self.top_octets += octets
 
     def add_to(self, summary: SessionSummary) -> SessionSummary:
         """Return the summary of the session with what was done here."""
