@@ -1,0 +1,150 @@
+"""The users of a password file as it is now: it is read again when it has changed.
+
+Rule of this file: whatever becomes of the password file while the server runs, there are users. One that is gone,
+unreadable or wrong leaves those of its last good version in place, and one line in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from popframe import ConfigError
+from popframe_auth_file.user_file import User, parse
+
+logger = logging.getLogger("popframe.auth_file")
+
+SETTING_WITHOUT_USERS = "$y$j9T$............"
+"""What costs as much as a hash of ``popframe passwd``, for a file in which nobody has a password."""
+
+MAX_LOGGED_PROBLEMS = 10
+"""Mistakes told in one line of the log; ``popframe check-config`` tells all of them."""
+
+_FOR_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+
+_COST = re.compile(
+    r"""  \$ g?y \$ [^$]+                # yescrypt: flavour and parameters
+        | \$ 7 \$ .{11}                  # scrypt: N, r and p in 1, 5 and 5 letters
+        | \$ 2[abxy] \$ [0-9]+           # bcrypt: log2 of the rounds
+        | \$ [56] \$ (?:rounds=[0-9]+)?  # SHA-2
+        | \$ sha1 \$ [0-9]+
+        | \$ [^$]+ \$                    # the rest: the cost is fixed, or stands in the prefix
+        | _?                             # DES
+    """,
+    re.VERBOSE,
+)
+"""The beginning of a hash (crypt(5)) that decides how long it takes."""
+
+Fingerprint = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """One version of the file.
+
+    Attributes:
+        by_name: Its users.
+        sample: A hash that costs what most users' hashes cost, to spend the same time on a user who does not exist.
+    """
+
+    by_name: Mapping[str, User]
+    sample: str = field(repr=False)
+
+
+class CurrentUsers:
+    """Gives the users of a file, in the version that is on disk when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            ConfigError: It cannot be read, or something in it is wrong.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        self._complaint = ""
+        try:
+            content, self._fingerprint = self._read()
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        self._users = _users(parse(content, str(path)))
+
+    def get(self) -> Users:
+        """Return the users. When the file has not changed this costs one stat(2)."""
+        try:
+            if _fingerprint(os.stat(self._path)) == self._fingerprint:
+                return self._users
+        except OSError:
+            pass  # the reading tells it
+        with self._lock:
+            self._refresh()
+            return self._users
+
+    def _refresh(self) -> None:
+        """Read the file, unless another thread just did; the lock is held, for nothing here takes long."""
+        try:
+            if _fingerprint(os.stat(self._path)) == self._fingerprint:
+                return
+            content, fingerprint = self._read()
+        except (ConfigError, OSError) as error:
+            # No new fingerprint: reading is tried at every login, since this may pass without a trace in the file.
+            self._complain(str(error) if isinstance(error, ConfigError) else f"{self._path}: {error.strerror}")
+            return
+        self._fingerprint = fingerprint
+        try:
+            self._users = _users(parse(content, str(self._path)))
+        except ConfigError as error:
+            self._complain(_in_one_line(str(error).splitlines()))
+            return
+        self._complaint = ""
+        logger.info("%s was read again: %d users", self._path, len(self._users.by_name))
+
+    def _complain(self, complaint: str) -> None:
+        """Log why the file cannot be used, once: each login comes by here until it is mended."""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            logger.error("the password file cannot be used, the users stay as they were: %s", complaint)
+
+    def _read(self) -> tuple[bytes, Fingerprint]:
+        # Without O_NONBLOCK, a pipe in the file's place would hold up every login.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{self._path} is not a regular file")
+            if status.st_mode & _FOR_OTHERS:
+                logger.warning("%s can be read by everybody, or written by others: chmod o=,g-w", self._path)
+            return file.read(), _fingerprint(status)
+
+
+def _fingerprint(status: os.stat_result) -> Fingerprint:
+    """Return what tells one version from another; the change time tells of chmod and of a restored mtime."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _in_one_line(problems: list[str]) -> str:
+    more = len(problems) - MAX_LOGGED_PROBLEMS
+    return "; ".join(problems[:MAX_LOGGED_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _users(by_name: Mapping[str, User]) -> Users:
+    return Users(by_name, _sample([user.stored for user in by_name.values() if not user.is_locked]))
+
+
+def _sample(hashes: Iterable[str]) -> str:
+    """Return a hash of the commonest scheme and cost: a user's own will do, since the answer is never used."""
+    by_cost: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for stored in hashes:
+        match = _COST.match(stored)
+        cost = match.group() if match else ""
+        counts[cost] += 1
+        by_cost.setdefault(cost, stored)
+    return by_cost[counts.most_common(1)[0][0]] if counts else SETTING_WITHOUT_USERS

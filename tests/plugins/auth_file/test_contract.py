@@ -1,0 +1,46 @@
+"""The promises of every authenticator, kept by auth_file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from popframe import hash_password
+from popframe.testing.authenticator_contract import AuthenticatorContract
+from popframe_auth_file import AuthFile, AuthFileSettings
+
+
+class TestAuthFile(AuthenticatorContract):
+    """With the settings that most sites have."""
+
+    password = b"correct horse"
+
+    @pytest.fixture
+    def plugin(self, users_path: Path) -> AuthFile:
+        """Return the plugin with one user, who has a quick hash."""
+        return AuthFile(AuthFileSettings(path=users_path))
+
+
+class TestAuthFileWithoutCache(AuthenticatorContract):
+    """Computing every hash."""
+
+    password = b"correct horse"
+
+    @pytest.fixture
+    def plugin(self, users_path: Path) -> AuthFile:
+        """Return the plugin with one user, who has a quick hash."""
+        return AuthFile(AuthFileSettings(path=users_path, cache_verified_passwords=False))
+
+
+@pytest.mark.parametrize("scheme", ["yescrypt", "sha512crypt"])
+class TestAuthFileWithSlowHashes(AuthenticatorContract):
+    """With hashes as ``popframe passwd`` makes them."""
+
+    @pytest.fixture
+    def plugin(self, tmp_path: Path, scheme: str) -> AuthFile:
+        """Return the plugin with one user."""
+        path = tmp_path / "users"
+        path.write_text(f"{self.username}:{hash_password(self.password, scheme)}\n")
+        path.chmod(0o600)
+        return AuthFile(AuthFileSettings(path=path))

@@ -1,0 +1,54 @@
+"""The memory of right passwords: bounded, positive, and bound to the stored hash."""
+
+from __future__ import annotations
+
+import pytest
+
+from popframe import hash_password
+from popframe_auth_file.proven_passwords import ProvenPasswords
+
+
+@pytest.fixture
+def hashes(password: bytes) -> list[str]:
+    """Return three different hashes of one password."""
+    return [hash_password(password, "sha512crypt") for _ in range(3)]
+
+
+def test_only_right_passwords_are_kept(password: bytes, quick_hash: str) -> None:
+    """A stream of guesses neither fills the memory nor is ever believed."""
+    proven = ProvenPasswords()
+
+    assert [proven.verify(b"guess %d" % number, quick_hash) for number in range(20)] == [False] * 20
+    assert proven.verify(password, quick_hash)
+    assert not proven.verify(password + b"x", quick_hash)
+    assert len(proven) == 1
+
+
+def test_proof_holds_for_its_hash_alone(password: bytes, hashes: list[str]) -> None:
+    """The same password proves each stored hash anew, and nothing for a hash of another one."""
+    proven = ProvenPasswords()
+    other = hash_password(b"other", "sha512crypt")
+
+    assert all(proven.verify(password, stored) for stored in hashes)
+    assert len(proven) == len(hashes)
+    assert not proven.verify(password, other)
+    assert not proven.verify(password, "!" + hashes[0])
+
+
+def test_memory_is_bounded(password: bytes, hashes: list[str]) -> None:
+    """A server with more users than fit goes on; who was forgotten is verified again."""
+    proven = ProvenPasswords(limit=2)
+    answers = [proven.verify(password, stored) for stored in [*hashes, *hashes]]
+
+    assert answers == [True] * 6
+    assert len(proven) == 2
+
+
+def test_memory_holds_neither_password_nor_hash(password: bytes, quick_hash: str) -> None:
+    """What a look into the process shows of it is useless without the key, and different in every process."""
+    memories = [ProvenPasswords(), ProvenPasswords()]
+    assert all(proven.verify(password, quick_hash) for proven in memories)
+    shown = [repr(vars(proven)) for proven in memories]
+
+    assert all(password.decode() not in text and quick_hash not in text for text in shown)
+    assert not {*vars(memories[0])["_proofs"]} & {*vars(memories[1])["_proofs"]}
