@@ -69,7 +69,7 @@ wheels: $(INSTALLED) debian-packages  ## build every wheel into dist/, and run t
 
 .PHONY: clean
 clean:  ## remove everything that the other targets made
-	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist popframe-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find popframe plugins tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
