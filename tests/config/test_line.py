@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,6 +198,7 @@ def written(pieces: Pieces) -> tuple[str, dict[KeyPath, int]]:
     return text, lines
 
 
+@pytest.mark.timeout(600)  # make test-long draws five thousand files
 @given(files().map(written))
 def test_line_is_right_in_any_file(file: tuple[str, dict[KeyPath, int]]) -> None:
     """Whatever the layout, each key and each list element is told in the line in which it stands."""
