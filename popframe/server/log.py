@@ -101,7 +101,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, object] = {"time": _timestamp(record), "pid": os.getpid(), "level": record.levelname.lower()}
         line["event"] = _head(record, values)
         line.update({key: value if isinstance(value, (int, float)) else _cut(value) for key, value in values.items()})
-        return json.dumps(line)
+        return _json(line)
 
 
 def _head(record: logging.LogRecord, values: dict[str, object]) -> str:
@@ -133,4 +133,9 @@ def _cut(value: object) -> str:
 
 def _quoted(value: object) -> str:
     text = _cut(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) else _json(text)
+
+
+def _json(value: object) -> str:
+    """Return a value as JSON in printable ASCII; the one control character that JSON lets stand is escaped as well."""
+    return json.dumps(value).replace("\x7f", "\\u007f")

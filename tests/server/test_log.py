@@ -1,0 +1,100 @@
+"""One line per event, whatever stands in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from popframe.server.log import FIELDS, LOGGER_NAME, JsonFormatter, TextFormatter, log_event, set_up
+
+LINE = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z popframe\[\d+\]: (\S+)"
+    r'((?: [a-z]+=(?:[!#-<>-~]+|"(?:[ !#-\[\]-~]|\\[ -~])*"))*)\n'
+)
+
+
+def record(fields: dict[str, object]) -> logging.LogRecord:
+    """Return the record of an event."""
+    made = logging.LogRecord(LOGGER_NAME, logging.INFO, "", 0, "login-failed", None, None)
+    setattr(made, FIELDS, fields)
+    return made
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """Yield what tells the lines on standard error; the process's log is put back afterwards."""
+    logger = logging.getLogger(LOGGER_NAME)
+    before = (logger.handlers[:], logger.level, logger.propagate, logging.raiseExceptions)
+    logger.handlers = []
+    yield lambda: capsys.readouterr().err
+    logger.handlers, logger.level, logger.propagate, logging.raiseExceptions = before
+
+
+@given(st.text())
+def test_any_value_keeps_its_line_and_its_field(value: str) -> None:
+    """What a client sends can neither end the line nor look like another field (H-095)."""
+    line = TextFormatter(with_time=True).format(record({"user": value, "address": "192.0.2.1"}))
+
+    match = LINE.fullmatch(line + "\n")
+    assert match
+    words = shlex.split(match[2])
+    assert [word.partition("=")[0] for word in words] == ["user", "address"]
+
+
+@given(st.text())
+def test_any_value_comes_back_from_json(value: str) -> None:
+    """A program that reads the log gets the value, cut when it is long."""
+    line = JsonFormatter().format(record({"user": value, "count": 3}))
+
+    assert "\n" not in line
+    event = json.loads(line)
+    assert event["event"] == "login-failed"
+    assert event["count"] == 3
+    assert event["user"] == value or event["user"].endswith("…")
+
+
+def test_a_long_value_is_cut() -> None:
+    """Nobody fills the log with one command."""
+    assert len(TextFormatter(with_time=False).format(record({"user": "x" * 10_000}))) < 500
+
+
+def test_a_warning_says_that_it_is_one(log: Callable[[], str]) -> None:
+    """The level stands in the line from warning upwards."""
+    set_up("stderr", "text", "info")
+    log_event("login", {"user": "alice"})
+    log_event("login-failed", {"user": "alice"}, logging.WARNING)
+    log_event("detail", {}, logging.DEBUG)
+
+    lines = [line.split(": ", 1)[1] for line in log().splitlines()]
+    assert lines == ["login user=alice", "login-failed level=warning user=alice"]
+
+
+def test_a_plugin_s_line_and_trace_stay_one_line(log: Callable[[], str]) -> None:
+    """What a plugin logs by itself becomes an event with logger, text and trace."""
+    set_up("stderr", "json", "info")
+    try:
+        int("two\nlines")
+    except ValueError:
+        logging.getLogger("popframe.some_plugin").exception("could not %s", "do it")
+
+    event = json.loads(log())
+    assert event["event"] == "message"
+    assert event["logger"] == "popframe.some_plugin"
+    assert event["text"] == "could not do it"
+    assert event["trace"].endswith(r"ValueError: invalid literal for int() with base 10: 'two\nlines'")
+
+
+def test_setting_up_again_replaces_what_was_there(log: Callable[[], str]) -> None:
+    """After a reload a line is written once."""
+    for _ in range(3):
+        set_up("stderr", "text", "info")
+    log_event("once", {})
+
+    assert log().count("once") == 1
