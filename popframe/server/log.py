@@ -22,7 +22,7 @@ LOGGER_NAME = "popframe"
 MAX_VALUE_CHARACTERS = 400
 """Longest value in a line; what a client sends is cut, so that nobody can fill the log with one command."""
 
-_PLAIN = re.compile(r"[!#-<>-~]+")  # no space, quote or equals sign: needs no quotes
+_PLAIN = re.compile(r"[!#-&(-<>-\[\]-~]+")  # no space, quote, backslash or equals sign: a shell would split it right
 
 FIELDS = "popframe_fields"
 """Name of the record's attribute that holds the fields of an event."""

@@ -16,7 +16,7 @@ from popframe.server.log import FIELDS, LOGGER_NAME, JsonFormatter, TextFormatte
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z popframe\[\d+\]: (\S+)"
-    r'((?: [a-z]+=(?:[!#-<>-~]+|"(?:[ !#-\[\]-~]|\\[ -~])*"))*)\n'
+    r'((?: [a-z]+=(?:[!#-&(-<>-\[\]-~]+|"(?:[ !#-\[\]-~]|\\[ -~])*"))*)\n'
 )
 
 
