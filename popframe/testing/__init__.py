@@ -1,4 +1,4 @@
-"""For plugin authors: contract suites, a store in memory, a real server in a folder, a client that says anything.
+"""For plugin authors: contract suites, users and mail in memory, a server in a folder, a client that says anything.
 
 Rule of this file: only the contract suites need pytest, so they are imported when they are asked for.
 """
@@ -9,18 +9,22 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
+from popframe.testing.accounts import MemoryAccounts
 from popframe.testing.client import RawClient
 from popframe.testing.memory import MemoryMaildrop, MemoryStore
 from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
 
 if TYPE_CHECKING:
+    from popframe.testing.authenticator_contract import AuthenticatorContract
     from popframe.testing.maildrop_contract import HookedStore, MaildropContract, StoreUnderTest
 
 __all__ = [
+    "AuthenticatorContract",
     "HookedStore",
     "MailSite",
     "MaildropContract",
+    "MemoryAccounts",
     "MemoryMaildrop",
     "MemoryStore",
     "RawClient",
@@ -29,6 +33,7 @@ __all__ = [
 ]
 
 _SUITES = {
+    "AuthenticatorContract": "popframe.testing.authenticator_contract",
     "HookedStore": "popframe.testing.maildrop_contract",
     "MaildropContract": "popframe.testing.maildrop_contract",
     "StoreUnderTest": "popframe.testing.maildrop_contract",

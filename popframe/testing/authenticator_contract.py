@@ -74,6 +74,26 @@ HOSTILE_PASSWORDS = (
 Authenticate = Callable[[str, bytes], Account | None]
 
 
+def hook_of(plugin: object) -> Authenticate:
+    """Return a plugin's ``popframe_authenticate`` as the server calls it: with those arguments that it takes.
+
+    Raises:
+        AssertionError: The plugin does not implement it, or, when it is called, it returns something else.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    manager.check_pending()
+    assert manager.hook.popframe_authenticate.get_hookimpls(), f"{plugin!r} does not implement popframe_authenticate"
+
+    def authenticate(username: str, password: bytes) -> Account | None:
+        answer = manager.hook.popframe_authenticate(peer=PEER, credentials=PlainCredentials(username, password))
+        assert answer is None or isinstance(answer, Account), f"{answer!r} is neither an Account nor None"
+        return answer
+
+    return authenticate
+
+
 class AuthenticatorContract:
     """The promises of ``popframe_authenticate``.
 
@@ -105,18 +125,7 @@ class AuthenticatorContract:
     @pytest.fixture
     def authenticate(self, plugin: object) -> Authenticate:
         """Return the plugin's hook as the server calls it."""
-        manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
-        manager.add_hookspecs(hookspecs)
-        manager.register(plugin)
-        manager.check_pending()
-        assert manager.hook.popframe_authenticate.get_hookimpls(), f"{plugin} does not implement popframe_authenticate"
-
-        def ask(username: str, password: bytes) -> Account | None:
-            answer = manager.hook.popframe_authenticate(peer=PEER, credentials=PlainCredentials(username, password))
-            assert answer is None or isinstance(answer, Account), f"returned {answer!r}: not an Account and not None"
-            return answer
-
-        return ask
+        return hook_of(plugin)
 
     def wrong_passwords(self) -> Iterator[bytes]:
         """Yield passwords that are almost, or not at all, the right one."""

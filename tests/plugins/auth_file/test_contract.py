@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from popframe import hash_password
-from popframe.testing.authenticator_contract import AuthenticatorContract
+from popframe.testing import AuthenticatorContract
 from popframe_auth_file import AuthFile, AuthFileSettings
 
 
