@@ -11,7 +11,7 @@ from pathlib import Path
 
 from popframe import ConfigError, hash_password
 from popframe_auth_file.rewriting import KEPT_MODE, rewrite
-from popframe_auth_file.user_file import check_username, parse
+from popframe_auth_file.user_file import User, check_username, parse
 
 SCHEMES = ("yescrypt", "bcrypt", "sha512crypt")
 """Those that :func:`popframe.hash_password` makes."""
@@ -55,17 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Change the file; return the exit status."""
+    """Change the file, unless something in it is not understood; return the exit status."""
     path: Path = arguments.file
     username: str = arguments.user
+    done = "removed"
+
+    def edit(content: bytes) -> bytes:
+        nonlocal done
+        user = parse(content, str(path)).get(username)
+        if stored is None:
+            return _without(content, username, user, path)
+        done = "added" if user is None else "changed"
+        return _with(content, username, user, stored)
+
     try:
-        if arguments.delete:
-            before = rewrite(path, lambda content: _without(content, username, path))
-            word = "removed"
-        else:
-            stored = hash_password(_ask(username), arguments.scheme)
-            before = rewrite(path, lambda content: _with(content, username, stored, path))
-            word = "has the new password"
+        stored = None if arguments.delete else hash_password(_ask(username), arguments.scheme)
+        before = rewrite(path, edit)
     except ConfigError as error:
         sys.stderr.write(f"{error}\npopframe passwd: nothing was changed\n")
         return 1
@@ -74,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"popframe passwd: {reason}\n")
         return 1
     _tell_mode(path, before)
-    sys.stdout.write(f"{path}: user {username!r} {word}\n")
+    sys.stdout.write(f"{path}: user {username!r} {done}\n")
     return 0
 
 
@@ -128,31 +133,25 @@ def _typed(prompt: str) -> bytes:
         raise ValueError("the terminal sent what is not text in its own encoding; nothing was changed") from error
 
 
-def _with(content: bytes, username: str, stored: str, path: Path) -> bytes:
-    """Return the file with the user's hash added or changed.
-
-    Raises:
-        ConfigError: The file has mistakes; what is not understood is not touched.
-    """
-    user = parse(content, str(path)).get(username)
+def _with(content: bytes, username: str, user: User | None, stored: str) -> bytes:
+    """Return the file with the user's hash added or changed."""
     if user is None:
         end_of_last_line = b"" if not content or content.endswith(b"\n") else b"\n"
         return content + end_of_last_line + f"{username}:{stored}\n".encode()
     lines = content.split(b"\n")
-    name, _, *fields = lines[user.line - 1].split(b":", 2)
-    line_end = b"\r" if not fields and lines[user.line - 1].endswith(b"\r") else b""
+    line = lines[user.line - 1]
+    name, _, *fields = line.split(b":", 2)
+    line_end = b"\r" if not fields and line.endswith(b"\r") else b""
     lines[user.line - 1] = b":".join([name, stored.encode() + line_end, *fields])
     return b"\n".join(lines)
 
 
-def _without(content: bytes, username: str, path: Path) -> bytes:
+def _without(content: bytes, username: str, user: User | None, path: Path) -> bytes:
     """Return the file without the user's line.
 
     Raises:
-        ConfigError: The file has mistakes; what is not understood is not touched.
         ValueError: There is no such user.
     """
-    user = parse(content, str(path)).get(username)
     if user is None:
         raise ValueError(f"{path} has no user {username!r}; nothing was changed")
     lines = content.split(b"\n")

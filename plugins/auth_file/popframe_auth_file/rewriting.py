@@ -26,7 +26,7 @@ KEPT_MODE = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP
 """What may stay of a file's mode: its group may be how the server reads it; nobody else has any business with it."""
 
 
-def rewrite(path: Path, edit: Callable[[bytes], bytes]) -> os.stat_result | None:
+def rewrite(path: Path, edit: Callable[[bytes], bytes], lock_seconds: float = LOCK_SECONDS) -> os.stat_result | None:
     """Replace the content of a file.
 
     Owner and group stay, and the mode within 0640; a new file gets 0600.
@@ -35,6 +35,7 @@ def rewrite(path: Path, edit: Callable[[bytes], bytes]) -> os.stat_result | None
         path: The file; it need not exist.
         edit: Gets the content, empty for a file that does not exist, and returns the new one. It may be called again
             when another writer was faster, and it may raise to leave everything as it is.
+        lock_seconds: How long to wait for other writers.
 
     Returns:
         What the file was before; None when it is new.
@@ -47,7 +48,7 @@ def rewrite(path: Path, edit: Callable[[bytes], bytes]) -> os.stat_result | None
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while True:
-            with _locked(path, folder) as descriptor:
+            with _locked(path, folder, lock_seconds) as descriptor:
                 status = None if descriptor is None else os.fstat(descriptor)
                 content = edit(b"" if descriptor is None else _read(descriptor))
                 with _written_beside(path.name, folder, content, status) as temporary:
@@ -59,9 +60,9 @@ def rewrite(path: Path, edit: Callable[[bytes], bytes]) -> os.stat_result | None
 
 
 @contextlib.contextmanager
-def _locked(path: Path, folder: int) -> Iterator[int | None]:
+def _locked(path: Path, folder: int, seconds: float) -> Iterator[int | None]:
     """Open the file and keep other writers out; None when there is no such file."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         descriptor = _open(path, folder)
         try:
@@ -99,7 +100,7 @@ def _lock(descriptor: int, deadline: float, path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"another process has kept {path} locked for {LOCK_SECONDS:.0f} seconds") from error
+                raise TimeoutError(f"another process keeps {path} locked") from error
             time.sleep(LOCK_POLL_SECONDS)
         else:
             return
