@@ -51,6 +51,9 @@ RETIRE = signal.SIGUSR1
 """Tells a front to take no new connection and to end with its last session."""
 
 
+_logger = logging.getLogger("popframe.server")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Connections at once; see the table ``[server]`` of the configuration."""
@@ -193,6 +196,8 @@ class Front:
         try:
             service.hooks.session_started(session_id, peer)
             connection.run()
+        except Exception:  # a defect of ours ends one session, not the thread
+            _logger.exception("session %s failed", session_id)
         finally:
             with self._lock:
                 del self._connections[slot]

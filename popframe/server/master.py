@@ -128,6 +128,8 @@ class Master:
         except ConfigError as error:
             for line in str(error).splitlines():
                 log_event("reload-refused", {"reason": line}, logging.ERROR)
+        except Exception:  # a defect in a plugin or in us is no reason to stop serving
+            log_event("reload-refused", {"reason": "unforeseen", "trace": traceback.format_exc()}, logging.CRITICAL)
         else:
             _set_up_log(configuration)
             self._take_over(configuration, hooks)
