@@ -97,14 +97,14 @@ class CurrentUsers:
             # No new fingerprint: reading is tried at every login, since this may pass without a trace in the file.
             self._complain(str(error) if isinstance(error, ConfigError) else f"{self._path}: {error.strerror}")
             return
-        self._fingerprint = fingerprint
         try:
             self._users = _users(parse(content, str(self._path)))
         except ConfigError as error:
             self._complain(_in_one_line(str(error).splitlines()))
-            return
-        self._complaint = ""
-        logger.info("%s was read again: %d users", self._path, len(self._users.by_name))
+        else:
+            self._complaint = ""
+            logger.info("%s was read again: %d users", self._path, len(self._users.by_name))
+        self._fingerprint = fingerprint  # last: who sees it asks no further, and must get these users
 
     def _complain(self, complaint: str) -> None:
         """Log why the file cannot be used, once: each login comes by here until it is mended."""

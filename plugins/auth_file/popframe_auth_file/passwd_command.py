@@ -34,7 +34,7 @@ files:
 
 exit status:
   0  done
-  1  nothing was changed; a message on standard error says why
+  1  failed; a message on standard error says why
   2  the command line is wrong
 
 examples:
