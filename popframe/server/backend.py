@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from popframe.engine import Login
 from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, PopframeError, Refusal
@@ -51,7 +52,7 @@ class HookBackend:
         if isinstance(error, Refusal):
             log_event("refused", fields, logging.WARNING)
         else:
-            logging.getLogger("popframe.server").error("%s failed", doing, exc_info=error)
+            fields["trace"] = "".join(traceback.format_exception(error))
             log_event("error", fields, logging.ERROR)
 
     def _admitted(self, credentials: PlainCredentials) -> Login:
