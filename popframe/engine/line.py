@@ -41,6 +41,8 @@ class LineBuffer:
             fault = self._discard()
             if fault is not None or self._discarded is not None:
                 return fault
+        if self._position == len(self._data):
+            return None
         end = self._data.find(b"\n", self._position)
         length = (end + 1 if end >= 0 else len(self._data)) - self._position
         if length > MAX_LINE_OCTETS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Protocol
 
@@ -42,8 +42,8 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 class Table(Protocol):
     """What a session needs of the command table."""
 
-    def find(self, state: State, verb: bytes) -> Command[Session] | None:
-        """Return the row of an upper-case verb that is valid in a state."""
+    def commands(self, state: State) -> Mapping[bytes, Command[Session]]:
+        """Return the rows that are valid in a state, by upper-case verb."""
         ...
 
     def knows(self, verb: bytes) -> bool:
@@ -82,6 +82,7 @@ class Session:
         self.failed_login_count = 0
         self._backend = backend
         self._table = table
+        self._commands = table.commands(self.state)
         self._lines = LineBuffer()
         self._transaction: Transaction | None = None
         self._bad_command_count = 0
@@ -116,7 +117,8 @@ class Session:
             reply = self._answer(line)
             if reply is None:
                 break
-            for octets in self._rendered(reply):
+            pieces = (wire.status_line(reply),) if reply.body is None else self._multi_line(reply, reply.body)
+            for octets in pieces:
                 is_full = size + len(octets) > BATCH_OCTETS or len(buffers) >= BATCH_BUFFERS
                 if is_full and buffers and octets is not wire.TERMINATION:
                     yield buffers
@@ -218,6 +220,7 @@ class Session:
             self._quietly("closing the maildrop", login.maildrop.close)
             raise
         self.state = State.TRANSACTION
+        self._commands = self._table.commands(self.state)
         self._bad_command_count = 0
         return Reply(f"maildrop has {self._transaction.left_count} messages ({self._transaction.left_octets} octets)")
 
@@ -248,19 +251,16 @@ class Session:
 
     def _answer(self, line: bytes | LineFault) -> Reply | None:
         """Return the reply to one line, or None when the connection is to be closed without one."""
-        if line is LineFault.FLOOD:
-            self._end(Outcome.TOO_MANY_ERRORS)
-            return None
+        if isinstance(line, LineFault):
+            return self._answer_fault(line)
         self.command_count += 1
-        if line is LineFault.TOO_LONG:
-            return self._not_understood("line too long")
         if _CONTROL.search(line):
             return self._not_understood("control character in command")
         verb, _, rest = line.partition(b" ")
         verb = verb.upper()
         if verb not in KEEPS_USERNAME:
             self.username = ""
-        command = self._table.find(self.state, verb)
+        command = self._commands.get(verb)
         if command is None:
             if self._table.knows(verb):
                 return self._not_understood("command not valid in this state")
@@ -270,9 +270,16 @@ class Session:
         if len(arguments) not in command.arity:
             return self._not_understood("wrong number of arguments")
         reply = self._carried_out(command, arguments)
-        if reply.is_ok and self.state is State.TRANSACTION:
+        if self._bad_command_count and reply.is_ok and self.state is State.TRANSACTION:
             self._bad_command_count = 0
         return reply
+
+    def _answer_fault(self, fault: LineFault) -> Reply | None:
+        if fault is LineFault.FLOOD:
+            self._end(Outcome.TOO_MANY_ERRORS)
+            return None
+        self.command_count += 1
+        return self._not_understood("line too long")
 
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
         try:
@@ -306,13 +313,11 @@ class Session:
             self._end(Outcome.TOO_MANY_ERRORS)
         return Reply(text, is_ok=False)
 
-    def _rendered(self, reply: Reply) -> Iterator[bytes]:
-        """Yield the octets of a reply; a body that fails ends the session without the line that would end it."""
+    def _multi_line(self, reply: Reply, body: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield a multi-line response; a body that fails ends the session without the line that would end the reply."""
         yield wire.status_line(reply)
-        if reply.body is None:
-            return
         try:
-            yield from reply.body if reply.body_is_wire else wire.byte_stuffed(wire.with_crlf(reply.body))
+            yield from body if reply.body_is_wire else wire.byte_stuffed(wire.with_crlf(body))
         except Exception as error:
             self._backend.report_error("sending a reply", error)
             self._end(Outcome.STORAGE_FAILED)

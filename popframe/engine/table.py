@@ -53,9 +53,9 @@ class CommandTable:
             State.TRANSACTION: _lines(tags + (implementation if shown is not ImplementationShown.NEVER else [])),
         }
 
-    def find(self, state: State, verb: bytes) -> Command[Session] | None:
-        """Return the row of an upper-case verb that is valid in a state."""
-        return self._rows[state].get(verb)
+    def commands(self, state: State) -> Mapping[bytes, Command[Session]]:
+        """Return the rows that are valid in a state, by upper-case verb."""
+        return self._rows[state]
 
     def knows(self, verb: bytes) -> bool:
         """Tell whether the verb is valid in some state."""
