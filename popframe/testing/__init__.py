@@ -1,4 +1,4 @@
-"""For plugin authors: contract suites, users and mail in memory, a server in a folder, a client that says anything.
+"""For plugin authors and testers: contract suites, users and mail in memory, a real server, dialogues to play.
 
 Rule of this file: only the contract suites need pytest, so they are imported when they are asked for.
 """
@@ -11,9 +11,22 @@ from typing import TYPE_CHECKING
 
 from popframe.testing.accounts import MemoryAccounts
 from popframe.testing.client import RawClient
+from popframe.testing.dialogue import (
+    DialogueError,
+    SocketTransport,
+    Transport,
+    check_framing,
+    client_octets,
+    cut_at,
+    in_one_piece,
+    octet_by_octet,
+    play,
+)
+from popframe.testing.engine_server import EngineServer
 from popframe.testing.memory import MemoryMaildrop, MemoryStore
 from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
+from popframe.testing.transcript import Transcript, TranscriptError, parse_transcript, read_transcript
 
 if TYPE_CHECKING:
     from popframe.testing.authenticator_contract import AuthenticatorContract
@@ -21,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticatorContract",
+    "DialogueError",
+    "EngineServer",
     "HookedStore",
     "MailSite",
     "MaildropContract",
@@ -29,7 +44,19 @@ __all__ = [
     "MemoryStore",
     "RawClient",
     "ServerProcess",
+    "SocketTransport",
     "StoreUnderTest",
+    "Transcript",
+    "TranscriptError",
+    "Transport",
+    "check_framing",
+    "client_octets",
+    "cut_at",
+    "in_one_piece",
+    "octet_by_octet",
+    "parse_transcript",
+    "play",
+    "read_transcript",
 ]
 
 _SUITES = {

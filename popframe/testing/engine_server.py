@@ -1,0 +1,132 @@
+"""The POP3 engine with the users, the mail and the troubles of a transcript: a server without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+
+from popframe import (
+    Account,
+    AuthenticationFailed,
+    Command,
+    CommandContext,
+    IncomingMessage,
+    Maildrop,
+    Outcome,
+    Peer,
+    PlainCredentials,
+)
+from popframe.engine import CommandTable, Login, Session
+from popframe.testing.memory import MemoryStore
+from popframe.testing.transcript import Transcript
+
+PEER = Peer(address="192.0.2.7", port=50_110, local_address="192.0.2.1", local_port=110)
+"""Where the client comes from (addresses of RFC 5737)."""
+
+ARRIVED = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+"""When every message of a transcript arrived."""
+
+
+class EngineServer:
+    """A server for one transcript, for as many connections as it has; the maildrops last as long as this object.
+
+    It is the engine's :class:`~popframe.engine.Backend` too.
+
+    Attributes:
+        errors: What was reported to the operator, as pairs of what the session was at and what happened.
+    """
+
+    def __init__(self, transcript: Transcript, commands: Iterable[Command[CommandContext]] = ()) -> None:
+        """Fill the maildrops.
+
+        Args:
+            transcript: Who can log in, what mail there is, what does not work.
+            commands: Command extensions to offer.
+        """
+        self.errors: list[tuple[str, Exception]] = []
+        self._policy = transcript.policy
+        self._table = CommandTable(transcript.policy, commands)
+        self._passwords = {user.name: user.password for user in transcript.users}
+        self._failures = {(failure.place, failure.number): failure.error for failure in transcript.failures}
+        self._store = MemoryStore()
+        for user in transcript.users:
+            for message in user.messages:
+                incoming = IncomingMessage("sender@example.org", ARRIVED, message)
+                self._store.popframe_deliver_message(Account(user.name), incoming)
+
+    def session(self) -> Session:
+        """Return a session of a client that has just connected."""
+        return Session(PEER, self, self._policy, self._table)
+
+    def connect(self) -> EngineTransport:
+        """Return a connection."""
+        return EngineTransport(self.session())
+
+    def log_in(self, credentials: PlainCredentials) -> Login:
+        """Check name and password, and open the maildrop."""
+        self.fail("login")
+        if self._passwords.get(credentials.username) != credentials.password:
+            raise AuthenticationFailed("unknown user or wrong password")
+        self.fail("open")
+        account = Account(credentials.username)
+        return Login(account, _TroubledMaildrop(self._store.popframe_open_maildrop(account), self))
+
+    def report_error(self, doing: str, error: Exception) -> None:
+        """Keep what an operator would be told."""
+        self.errors.append((doing, error))
+
+    def fail(self, place: str, number: int = 0) -> None:
+        """Raise what the transcript wants to be raised here, if anything."""
+        error = self._failures.get((place, number))
+        if error is not None:
+            raise error(f"the transcript says that this fails: {place} {number or ''}".rstrip())
+
+
+class EngineTransport:
+    """A connection to an engine; what is sent is answered at once."""
+
+    def __init__(self, session: Session) -> None:
+        """Begin with the greeting."""
+        self.session = session
+        self._output = session.greeting()
+
+    def send(self, octets: bytes) -> None:
+        """Let the session answer."""
+        self.session.receive_data(octets)
+        self._output += b"".join(octets for buffers in self.session.output() for octets in buffers)
+
+    def receive(self, seconds: float) -> bytes:
+        """Return what the session has said."""
+        octets, self._output = self._output, b""
+        if not octets and not self.session.is_closed:
+            raise TimeoutError(f"nothing came, and nothing would in {seconds} seconds")
+        return octets
+
+    def close(self) -> None:
+        """Tell the session that its client is gone."""
+        self.session.abort(Outcome.DISCONNECTED)
+
+
+class _TroubledMaildrop:
+    """A maildrop in memory, and what of it does not work."""
+
+    def __init__(self, maildrop: Maildrop, server: EngineServer) -> None:
+        self._server = server
+        self._maildrop = maildrop
+        self.message_octets = maildrop.message_octets
+        self.message_uids = maildrop.message_uids
+        self.close = maildrop.close
+
+    def read_message(self, index: int) -> Iterator[bytes]:
+        """Yield a message in two pieces."""
+        self._server.fail("read", index + 1)
+        content = b"".join(self._maildrop.read_message(index))
+        yield content[: len(content) // 2]
+        self._server.fail("read-on", index + 1)
+        yield content[len(content) // 2 :]
+
+    def commit(self, deleted: AbstractSet[int], seen: AbstractSet[int]) -> None:
+        """Remove messages."""
+        self._server.fail("update")
+        self._maildrop.commit(deleted, seen)
