@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from typing import Protocol
 
 from popframe import (
     Account,
@@ -15,6 +16,7 @@ from popframe import (
     Maildrop,
     Outcome,
     Peer,
+    PermanentFailure,
     PlainCredentials,
 )
 from popframe.engine import CommandTable, Login, Session
@@ -28,6 +30,18 @@ ARRIVED = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 """When every message of a transcript arrived."""
 
 
+class Store(Protocol):
+    """What is needed of a storage plugin."""
+
+    def popframe_open_maildrop(self, account: Account) -> Maildrop | None:
+        """Open a maildrop."""
+        ...
+
+    def popframe_deliver_message(self, account: Account, message: IncomingMessage) -> bool | None:
+        """Put a message into a maildrop."""
+        ...
+
+
 class EngineServer:
     """A server for one transcript, for as many connections as it has; the maildrops last as long as this object.
 
@@ -37,19 +51,22 @@ class EngineServer:
         errors: What was reported to the operator, as pairs of what the session was at and what happened.
     """
 
-    def __init__(self, transcript: Transcript, commands: Iterable[Command[CommandContext]] = ()) -> None:
+    def __init__(
+        self, transcript: Transcript, commands: Iterable[Command[CommandContext]] = (), store: Store | None = None
+    ) -> None:
         """Fill the maildrops.
 
         Args:
             transcript: Who can log in, what mail there is, what does not work.
             commands: Command extensions to offer.
+            store: The storage plugin to keep the mail in; unless given, it is kept in memory.
         """
         self.errors: list[tuple[str, Exception]] = []
         self._policy = transcript.policy
         self._table = CommandTable(transcript.policy, commands)
         self._passwords = {user.name: user.password for user in transcript.users}
         self._failures = {(failure.place, failure.number): failure.error for failure in transcript.failures}
-        self._store = MemoryStore()
+        self._store = store or MemoryStore()
         for user in transcript.users:
             for message in user.messages:
                 incoming = IncomingMessage("sender@example.org", ARRIVED, message)
@@ -61,7 +78,7 @@ class EngineServer:
 
     def connect(self) -> EngineTransport:
         """Return a connection."""
-        return EngineTransport(self.session())
+        return EngineTransport(self)
 
     def log_in(self, credentials: PlainCredentials) -> Login:
         """Check name and password, and open the maildrop."""
@@ -70,7 +87,10 @@ class EngineServer:
             raise AuthenticationFailed("unknown user or wrong password")
         self.fail("open")
         account = Account(credentials.username)
-        return Login(account, _TroubledMaildrop(self._store.popframe_open_maildrop(account), self))
+        maildrop = self._store.popframe_open_maildrop(account)
+        if maildrop is None:
+            raise PermanentFailure("the store does not want this account")
+        return Login(account, _TroubledMaildrop(maildrop, self) if self._failures else maildrop)
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Keep what an operator would be told."""
@@ -84,12 +104,18 @@ class EngineServer:
 
 
 class EngineTransport:
-    """A connection to an engine; what is sent is answered at once."""
+    """A connection to an engine; what is sent is answered at once.
 
-    def __init__(self, session: Session) -> None:
+    Attributes:
+        server: Where it leads.
+        session: The session that answers.
+    """
+
+    def __init__(self, server: EngineServer) -> None:
         """Begin with the greeting."""
-        self.session = session
-        self._output = session.greeting()
+        self.server = server
+        self.session = server.session()
+        self._output = self.session.greeting()
 
     def send(self, octets: bytes) -> None:
         """Let the session answer."""
@@ -98,14 +124,26 @@ class EngineTransport:
 
     def receive(self, seconds: float) -> bytes:
         """Return what the session has said."""
-        octets, self._output = self._output, b""
-        if not octets and not self.session.is_closed:
+        if not self._output and not self.session.is_closed:
             raise TimeoutError(f"nothing came, and nothing would in {seconds} seconds")
-        return octets
+        return self._taken()
+
+    def ask(self, *commands: str) -> bytes:
+        """Send command lines together; return everything that the session has said and that was not yet taken."""
+        self.send("".join(f"{command}\r\n" for command in commands).encode("utf-8", "surrogateescape"))
+        return self._taken()
+
+    def log_in(self, username: str, password: str) -> bytes:
+        """Send USER and PASS; return the line that answers PASS, with its end."""
+        return self.ask(f"USER {username}", f"PASS {password}").splitlines(keepends=True)[-1]
 
     def close(self) -> None:
         """Tell the session that its client is gone."""
         self.session.abort(Outcome.DISCONNECTED)
+
+    def _taken(self) -> bytes:
+        octets, self._output = self._output, b""
+        return octets
 
 
 class _TroubledMaildrop:
