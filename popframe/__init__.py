@@ -40,6 +40,7 @@ from popframe.model import (
     Outcome,
     Peer,
     PlainCredentials,
+    PreparedMaildrop,
     SessionSummary,
     StoredSecret,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "PlainCredentials",
     "PluginSettings",
     "PopframeError",
+    "PreparedMaildrop",
     "Refusal",
     "Reply",
     "SessionSummary",

@@ -232,3 +232,26 @@ class Maildrop(Protocol):
         Without a :meth:`commit` before it, it changes nothing.
         """
         ...
+
+
+class PreparedMaildrop(Maildrop, Protocol):
+    """A maildrop that also knows what the engine would have to work out; optional, found once when it is opened.
+
+    It saves time with very many or very long messages. What it says must be exactly what the engine would find.
+    """
+
+    def total_octets(self) -> int:
+        """Return the sum of :meth:`message_octets`."""
+        ...
+
+    def scan_listing(self) -> Iterator[bytes]:
+        """Yield the lines of LIST for all messages, ``1 120`` and CRLF, in pieces of any length."""
+        ...
+
+    def uid_listing(self) -> Iterator[bytes]:
+        """Yield the lines of UIDL for all messages, ``1 whqtswO00WBw418f9t5JxYwZ`` and CRLF, in pieces."""
+        ...
+
+    def has_dot_lines(self, index: int) -> bool:
+        """Tell whether a line of the message may begin with a dot; False spares the search for one."""
+        ...

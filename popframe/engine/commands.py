@@ -6,7 +6,7 @@ raises becomes the reply.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from popframe.engine import wire
@@ -80,7 +80,7 @@ def retr(session: Session, arguments: Sequence[str]) -> Reply:
     """``RETR msg``: one whole message (RFC 1939 section 5)."""
     transaction = session.transaction
     index = transaction.message_index(arguments[0])
-    body = _message_body(session, transaction.whole_message(index))
+    body = _message_body(session, index, transaction.whole_message(index))
     return Reply(f"{transaction.message_octets(index)} octets", body=body, body_is_wire=True)
 
 
@@ -91,7 +91,7 @@ def top(session: Session, arguments: Sequence[str]) -> Reply:
     line_count = decimal(arguments[1])
     if line_count is None:
         raise CommandSyntaxError(f"line count {arguments[1]!r}")
-    body = _message_body(session, transaction.top_of_message(index, line_count))
+    body = _message_body(session, index, transaction.top_of_message(index, line_count))
     return Reply("top of message follows", body=body, body_is_wire=True)
 
 
@@ -113,10 +113,10 @@ def rset(session: Session, _arguments: Sequence[str]) -> Reply:
     return Reply(f"{session.transaction.left_count} messages ({session.transaction.left_octets} octets)")
 
 
-def _message_body(session: Session, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _message_body(session: Session, index: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
     if session.policy.replace_nul:
         pieces = wire.without_nul(pieces)
-    return wire.byte_stuffed(pieces)
+    return wire.byte_stuffed(pieces) if session.transaction.has_dot_lines(index) else pieces
 
 
 BUILT_IN: tuple[Command[Session], ...] = (

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
+from typing import cast
 
 from popframe.engine import wire
 from popframe.engine.backend import Login
 from popframe.engine.policy import MAX_NUMBER_DIGITS
 from popframe.errors import HookContractError, NoSuchMessage, TemporaryFailure
-from popframe.model import Outcome, SessionSummary
+from popframe.model import Maildrop, Outcome, PreparedMaildrop, SessionSummary
 
 LISTING_LINES = 1000
 """Lines rendered at a time for a scan or unique-id listing, so that a million messages need no memory."""
@@ -38,7 +40,8 @@ class Transaction:
             raise HookContractError(
                 f"{type(self.maildrop).__name__} gives {len(self._octets)} sizes and {len(self._uids)} unique-ids"
             )
-        self._total_octets = sum(self._octets)
+        self._prepared = cast(PreparedMaildrop, login.maildrop) if _is_prepared(type(login.maildrop)) else None
+        self._total_octets = sum(self._octets) if self._prepared is None else self._prepared.total_octets()
         self.deleted: set[int] = set()
         self.seen: set[int] = set()
         self.deleted_octets = 0
@@ -106,11 +109,28 @@ class Transaction:
 
     def scan_listing(self) -> Iterator[bytes]:
         """Yield the lines of LIST."""
+        if self._prepared is not None:
+            return self._without_deleted(self._prepared.scan_listing())
         return self._listing(self.message_octets)
 
     def uid_listing(self) -> Iterator[bytes]:
         """Yield the lines of UIDL."""
+        if self._prepared is not None:
+            return self._without_deleted(self._prepared.uid_listing())
         return self._listing(self.message_uid)
+
+    def _without_deleted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Leave the lines of marked messages out of a listing that has a line for each."""
+        if not self.deleted:
+            yield from pieces
+            return
+        index = 0
+        rest = b""
+        for piece in pieces:
+            lines = (rest + piece).splitlines(keepends=True)
+            rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+            yield b"".join(line for at, line in enumerate(lines, index) if at not in self.deleted)
+            index += len(lines)
 
     def _listing(self, column: Callable[[int], object]) -> Iterator[bytes]:
         deleted = self.deleted
@@ -137,6 +157,10 @@ class Transaction:
             yield piece
         self.top_count += 1
         self.top_octets += octets
+
+    def has_dot_lines(self, index: int) -> bool:
+        """Tell whether a line of the message may begin with a dot."""
+        return self._prepared is None or self._prepared.has_dot_lines(index)
 
     def add_to(self, summary: SessionSummary) -> SessionSummary:
         """Return the summary of the session with what was done here."""
@@ -169,6 +193,13 @@ class Transaction:
             yield piece
         if left:
             raise TemporaryFailure(f"the storage promised {octets} octets and gave {'more' if left < 0 else 'less'}")
+
+
+@cache
+def _is_prepared(kind: type[Maildrop]) -> bool:
+    """Tell whether a class of maildrops is prepared; looked at once for each class."""
+    names = ("total_octets", "scan_listing", "uid_listing", "has_dot_lines")
+    return all(callable(getattr(kind, name, None)) for name in names)
 
 
 def decimal(text: str) -> int | None:
