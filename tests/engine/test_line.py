@@ -111,7 +111,7 @@ def test_only_so_much_of_a_long_line_is_thrown_away(length: int, size: int) -> N
 def test_any_octets_in_any_pieces_give_the_expected_lines(parts: list[bytes], sizes: list[int]) -> None:
     """Lines depend on the octets alone."""
     octets = b"".join(parts)
-    pieces = []
+    pieces: list[bytes] = []
     start = 0
     while start < len(octets):
         size = sizes[len(pieces) % len(sizes)] * (1 + len(octets) // 2000)
