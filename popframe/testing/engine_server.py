@@ -69,8 +69,13 @@ class EngineServer:
         self._store = store or MemoryStore()
         for user in transcript.users:
             for message in user.messages:
-                incoming = IncomingMessage("sender@example.org", ARRIVED, message)
-                self._store.popframe_deliver_message(Account(user.name), incoming)
+                self.deliver(user.name, message)
+
+    def deliver(self, username: str, message: bytes) -> None:
+        """Put a message behind the others of a user, as mail that arrives."""
+        incoming = IncomingMessage("sender@example.org", ARRIVED, message)
+        if self._store.popframe_deliver_message(Account(username), incoming) is not True:
+            raise PermanentFailure("the store does not want this message")
 
     def session(self) -> Session:
         """Return a session of a client that has just connected."""
