@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 
 from popframe import MaildropInUse, TemporaryFailure
 from popframe_store_mbox.file import os_errors_refused, refusal_for
+from popframe_store_mbox.index_file import StoredIndex
+from popframe_store_mbox.indexed import follow_removal
 from popframe_store_mbox.lock import LockPolicy, LockTimeout
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.session_lock import SessionLock
@@ -50,15 +53,14 @@ class MboxMaildrop:
 
     def _open_spool(self, dead_pid: int | None) -> None:
         """Scan the spool under its locks, and keep it open."""
-        if "dotlock" in self._policy.kinds and (
-            quiet := read_without_dotlock(self._place, self._policy, Snapshot.take)
-        ):
+        take = partial(Snapshot.take, index_path=self._place.index)
+        if "dotlock" in self._policy.kinds and (quiet := read_without_dotlock(self._place, self._policy, take)):
             self._spool, self._snapshot = quiet
             return
         try:
             with locked_spool(self._place, self._policy, dead_pid=dead_pid) as spool:
                 if spool is not None:
-                    self._snapshot = Snapshot.take(spool)
+                    self._snapshot = take(spool)
                     self._spool = os.dup(spool)
         except LockTimeout as exc:
             raise MaildropInUse(str(exc)) from exc
@@ -71,6 +73,22 @@ class MboxMaildrop:
         """Return the unique-id of each message."""
         return self._snapshot.index.uids if self._snapshot else ()
 
+    def total_octets(self) -> int:
+        """Return the sum of the sizes."""
+        return self._snapshot.index.total_octets() if self._snapshot else 0
+
+    def scan_listing(self) -> Iterator[bytes]:
+        """Yield the lines of LIST."""
+        return self._snapshot.index.list_lines() if self._snapshot else iter(())
+
+    def uid_listing(self) -> Iterator[bytes]:
+        """Yield the lines of UIDL."""
+        return self._snapshot.index.uid_lines() if self._snapshot else iter(())
+
+    def has_dot_lines(self, index: int) -> bool:
+        """Tell whether a line of the message may begin with a dot."""
+        return self._snapshot is None or self._snapshot.index.may_have_dot_lines(index)
+
     def read_message(self, index: int) -> Iterator[bytes]:
         """Yield the text of one message, without its From_ line.
 
@@ -81,6 +99,9 @@ class MboxMaildrop:
             raise TemporaryFailure(f"{self._place.spool} has no message {index}")
         position = self._snapshot.index.content[index]
         end = self._snapshot.index.end[index]
+        if not self._snapshot.is_scanned and not self._snapshot.has_in_place(self._spool, index):
+            self._snapshot.index.discard()
+            raise TemporaryFailure(f"message {index} of {self._place.spool} is not where its index says")
         while position < end:
             piece = self._read_piece(self._snapshot, index, position, min(PIECE_OCTETS, end - position))
             yield piece
@@ -114,7 +135,10 @@ class MboxMaildrop:
             locked_spool(self._place, self._policy) as spool,
         ):
             if spool is not None:
-                remove_messages(spool, self._place.journal, self._snapshot, deleted)
+                was_in_place = remove_messages(spool, self._place.journal, self._snapshot, deleted)
+                if isinstance(self._snapshot.index, StoredIndex):
+                    index = self._snapshot.index
+                    follow_removal(self._place.index, index, deleted, spool, was_in_place=was_in_place)
 
     def close(self) -> None:
         """Let go of the spool and of the session's lock."""
@@ -122,6 +146,9 @@ class MboxMaildrop:
             spool, self._spool = self._spool, _CLOSED
             with suppress(OSError):  # nothing was written that commit did not sync
                 os.close(spool)
+        if self._snapshot is not None:
+            snapshot, self._snapshot = self._snapshot, None
+            snapshot.index.close()
         if self._session_lock is not None:
             session_lock, self._session_lock = self._session_lock, None
             session_lock.release()

@@ -29,6 +29,7 @@ class Place:
         spool: The mbox file.
         session_lock: What the session holds locked from login to the end.
         journal: What a removal writes before it touches the spool.
+        index: What spares the next session a scan.
         uid: Who owns the spool; None when the account has no user id.
         gid: The group of a spool that is created; None when the account has no group id.
     """
@@ -36,6 +37,7 @@ class Place:
     spool: str
     session_lock: str
     journal: str
+    index: str
     uid: int | None
     gid: int | None
 
@@ -58,7 +60,14 @@ def find_place(account: Account, spool_dir: Path, state_dir: Path | None) -> Pla
         prefix = os.path.join(directory, f".{name}")
     else:
         prefix = os.path.join(state_dir, f".{name}-{_directory_tag(directory)}")
-    return Place(spool, f"{prefix}.popframe-lock", f"{prefix}.popframe-redo", account.uid, account.gid)
+    return Place(
+        spool=spool,
+        session_lock=f"{prefix}.popframe-lock",
+        journal=f"{prefix}.popframe-redo",
+        index=f"{prefix}.popframe-index",
+        uid=account.uid,
+        gid=account.gid,
+    )
 
 
 def is_file_name(name: str) -> bool:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from popframe import PermanentFailure
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS, NEXT_FROM_LINE
-from popframe_store_mbox.uid import UidSeries, has_volatile_fields, head_digest, without_volatile_fields
+from popframe_store_mbox.uid import Series, UidSeries, has_volatile_fields, head_digest, without_volatile_fields
 
 WINDOW_OCTETS = 1024 * 1024
 """Read at a time: from here on larger reads are not faster."""
@@ -32,10 +33,14 @@ Twice of what has a part in the unique-id, so that fields which other programs w
 the place where it is cut.
 """
 
+LISTED_AT_ONCE = 1000
+"""Lines of a listing that are rendered at a time."""
+
 SHOWN_OCTETS = 60
 """How much of a file that is no mbox file goes into the log."""
 
 _CONTENT_LENGTH = re.compile(rb"\nContent-Length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?(?=\n|\Z)", re.IGNORECASE)
+_DOT_LINE = re.compile(rb"\n\.")
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 _INTERNAL_DATA = re.compile(rb"\nSubject:[ \t]*DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA", re.IGNORECASE)
 _IMAP_DATA = re.compile(rb"\nX-IMAP(?:base)?:", re.IGNORECASE)
@@ -58,6 +63,7 @@ class Index:
         next: Where the next message begins, or the file ends.
         octets: Its size as it is sent.
         uids: Its unique-id.
+        has_dot_lines: 1 when a line of it begins with a dot.
     """
 
     size: int
@@ -68,6 +74,33 @@ class Index:
     next: array[int] = field(default_factory=_column)
     octets: array[int] = field(default_factory=_column)
     uids: list[str] = field(default_factory=list)
+    has_dot_lines: bytearray = field(default_factory=bytearray)
+
+    def total_octets(self) -> int:
+        """Return the sum of the sizes."""
+        return sum(self.octets)
+
+    def may_have_dot_lines(self, message: int) -> bool:
+        """Tell whether a line of the message may begin with a dot."""
+        return bool(self.has_dot_lines[message])
+
+    def list_lines(self) -> Iterator[bytes]:
+        """Yield the lines of LIST."""
+        for at in range(0, len(self.octets), LISTED_AT_ONCE):
+            part = enumerate(self.octets[at : at + LISTED_AT_ONCE], at + 1)
+            yield b"".join([b"%d %d\r\n" % line for line in part])
+
+    def uid_lines(self) -> Iterator[bytes]:
+        """Yield the lines of UIDL."""
+        for at in range(0, len(self.uids), LISTED_AT_ONCE):
+            part = enumerate(self.uids[at : at + LISTED_AT_ONCE], at + 1)
+            yield "".join([f"{number} {uid}\r\n" for number, uid in part]).encode("ascii")
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""
+
+    def discard(self) -> None:
+        """Do nothing: there is no file."""
 
 
 class _Claim(NamedTuple):
@@ -81,20 +114,24 @@ _NO_CLAIM = _Claim(0, 0)
 _SEPARATORS = (b"", b"\n", b"\r\n")
 
 
-def scan(fd: int, size: int, window_octets: int = WINDOW_OCTETS) -> Index:
+def scan(
+    fd: int, size: int, window_octets: int = WINDOW_OCTETS, *, start: int = 0, series: Series | None = None
+) -> Index:
     """Look through an mbox file.
 
     Args:
         fd: The open file.
         size: Where to stop.
         window_octets: How much to read at a time.
+        start: Where a message begins that is not the first one; 0 for the whole file.
+        series: Gives the unique-ids; one that knows of the messages before ``start``.
 
     Raises:
         PermanentFailure: The file does not begin with a From_ line.
         OSError: It cannot be read.
     """
-    scanner = _Scanner(fd, size)
-    for at in range(0, size, window_octets):
+    scanner = _Scanner(fd, size, start, series or UidSeries())
+    for at in range(start, size, window_octets):
         scanner.take_window(at, window_octets)
     return scanner.finish()
 
@@ -102,15 +139,16 @@ def scan(fd: int, size: int, window_octets: int = WINDOW_OCTETS) -> Index:
 class _Scanner:
     """The state of one scan: the window, the message whose end is not known yet, and what is known of those before."""
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, first: int, series: Series) -> None:
         self._fd = fd
         self._size = size
+        self._first = first
         self._index = Index(size)
-        self._series = UidSeries()
+        self._series = series
         self._at = 0
         self._window = b""
         self._has_cr = False
-        self._is_first = True
+        self._is_first = first == 0
         self._start = -1
         self._content = 0
         self._claim = _NO_CLAIM
@@ -120,13 +158,15 @@ class _Scanner:
         self._window = read_at(self._fd, min(length + MAX_FROM_LINE_OCTETS, self._size - at), at)
         self._at = at
         self._has_cr = b"\r" in self._window
-        if at == 0:
+        if at == self._first:
             self._take_first_line()
         for found in NEXT_FROM_LINE.finditer(self._window):
             if found.start() >= length:
                 break
             position = at + found.start() + 1
-            if position >= self._claim.next and self._end_message(position):
+            if position <= self._start or position < self._claim.next:
+                continue  # the first message again, behind blank lines; or a line of text, as its length has proven
+            if self._end_message(position):
                 self._begin_message(position, at + found.end(1))
 
     def finish(self) -> Index:
@@ -145,10 +185,10 @@ class _Scanner:
         start = blank.end() if blank else 0
         found = FROM_LINE.match(self._window, start)
         if found:
-            self._begin_message(start, found.end(1))
-        elif start < self._size:
+            self._begin_message(self._at + start, self._at + found.end(1))
+        elif self._at + start < self._size:
             begin = self._window[start : start + SHOWN_OCTETS]
-            raise PermanentFailure(f"not an mbox file: at offset {start} is {begin!r}, not a From_ line")
+            raise PermanentFailure(f"not an mbox file: at offset {self._at + start} is {begin!r}, not a From_ line")
 
     def _begin_message(self, start: int, content: int) -> None:
         self._start = start
@@ -180,6 +220,7 @@ class _Scanner:
             index.next.append(following)
             index.octets.append(self._sent_octets(buffer, base, end, has_cr=has_cr))
             index.uids.append(self._series.uid_for(head_digest(stable_head)))
+            index.has_dot_lines.append(self._has_dot_lines(buffer, base, end))
         self._is_first = False
         return True
 
@@ -258,6 +299,12 @@ class _Scanner:
             piece = read_at(self._fd, min(WINDOW_OCTETS, end - position), position)
             added += piece.count(b"\n") - piece.count(b"\r\n") - (ends_in_cr and piece.startswith(b"\n"))
         return end - self._content + added + (0 if piece.endswith(b"\n") else 2)
+
+    def _has_dot_lines(self, buffer: bytes, base: int, end: int) -> bool:
+        """Tell whether a line of the message begins with a dot; a long message is taken to have one."""
+        if end > base + len(buffer):
+            return True
+        return _DOT_LINE.search(buffer, self._content - base - 1, end - base) is not None
 
     def _read(self, start: int, end: int) -> bytes:
         """Return octets of the file, from the window if it has them."""

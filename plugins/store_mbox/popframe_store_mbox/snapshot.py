@@ -11,27 +11,29 @@ from dataclasses import dataclass
 from typing import Self
 
 from popframe_store_mbox.file import FileState, read_at
-from popframe_store_mbox.scan import Index, scan
+from popframe_store_mbox.index_file import StoredIndex
+from popframe_store_mbox.indexed import messages_of
+from popframe_store_mbox.scan import Index
 from popframe_store_mbox.uid import digest_of, head_digest, without_volatile_fields
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one scan found.
+    """What a session found.
 
     Attributes:
         index: The messages.
-        state: The state of the file before it was scanned.
+        state: The state of the file before they were looked for.
         is_settled: No change after that can have left the state as it is.
     """
 
-    index: Index
+    index: Index | StoredIndex
     state: FileState
     is_settled: bool
 
     @classmethod
-    def take(cls, spool: int) -> Self:
-        """Scan the locked spool.
+    def take(cls, spool: int, index_path: str) -> Self:
+        """Find the messages of the locked spool.
 
         Raises:
             PermanentFailure: It is not an mbox file.
@@ -39,11 +41,16 @@ class Snapshot:
         """
         state = FileState.of(spool)
         is_settled = state.is_settled
-        return cls(scan(spool, state.size), state, is_settled)
+        return cls(messages_of(spool, state, index_path, is_settled=is_settled), state, is_settled)
 
     def is_unchanged(self, spool: int) -> bool:
         """Tell whether the file is, for certain, as it was."""
         return self.is_settled and FileState.of(spool) == self.state
+
+    @property
+    def is_scanned(self) -> bool:
+        """This session itself has read every message; what an index says still has to be compared with the file."""
+        return isinstance(self.index, Index)
 
     def has_in_place(self, spool: int, message: int) -> bool:
         """Tell whether the From_ line and header of a message are where they were, and the rest may be."""

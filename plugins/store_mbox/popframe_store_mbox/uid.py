@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from typing import Protocol
 
 MAX_HASHED_OCTETS = 128 * 1024
 """How much of a header has a part in the unique-id; real headers have a hundredth of it."""
@@ -35,6 +36,14 @@ def head_digest(stable_head: bytes) -> str:
             programs may add, does not count.
     """
     return blake2b(stable_head[:MAX_HASHED_OCTETS].rstrip(b"\r\n"), digest_size=16).hexdigest()
+
+
+class Series(Protocol):
+    """Gives the messages of one maildrop their unique-ids, in the order of the file."""
+
+    def uid_for(self, digest: str) -> str:
+        """Return the unique-id of the next message."""
+        ...
 
 
 class UidSeries:

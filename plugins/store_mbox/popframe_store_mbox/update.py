@@ -15,6 +15,7 @@ from contextlib import suppress
 from popframe import TemporaryFailure
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS
+from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.journal import write_journal
 from popframe_store_mbox.scan import Index, scan
 from popframe_store_mbox.snapshot import Snapshot
@@ -27,7 +28,7 @@ MAX_LINE_END_OCTETS = 2
 """What other programs add to a last message without a line end before they append their own."""
 
 
-def remove_messages(spool: int, journal_path: str, snapshot: Snapshot, deleted: Iterable[int]) -> None:
+def remove_messages(spool: int, journal_path: str, snapshot: Snapshot, deleted: Iterable[int]) -> bool:
     """Remove messages from the locked spool; returns when that is on disk.
 
     Args:
@@ -36,13 +37,18 @@ def remove_messages(spool: int, journal_path: str, snapshot: Snapshot, deleted: 
         snapshot: The session's messages.
         deleted: Which of them are to go.
 
+    Returns:
+        Whether all of them were where the session had found them.
+
     Raises:
         TemporaryFailure: Not all could be identified. Nothing was changed.
         OSError: The disk is full, or broken. Nothing was changed, or the next to open the spool goes on.
     """
-    gaps = _merged(sorted(_ranges(spool, snapshot, sorted(deleted))))
+    marked = sorted(deleted)
+    is_in_place = (snapshot.is_scanned and snapshot.is_unchanged(spool)) or _are_in_place(spool, snapshot, marked)
+    gaps = _merged(sorted(_ranges(spool, snapshot, marked, is_in_place=is_in_place)))
     if not gaps:
-        return
+        return is_in_place
     state = FileState.of(spool)
     kept = _between(gaps, state.size)
     if kept:
@@ -55,16 +61,17 @@ def remove_messages(spool: int, journal_path: str, snapshot: Snapshot, deleted: 
     if state.is_same_file(snapshot.state) and state.size == snapshot.state.size:
         with suppress(OSError):  # who checks for new mail compares these times: what is left is not new
             os.utime(spool)
+    return is_in_place
 
 
-def _ranges(spool: int, snapshot: Snapshot, deleted: list[int]) -> Iterator[Range]:
+def _ranges(spool: int, snapshot: Snapshot, deleted: list[int], *, is_in_place: bool) -> Iterator[Range]:
     """Return the octets of each message in the present file, those of a message that is gone left out.
 
     Raises:
         TemporaryFailure: A message cannot be told from another.
     """
     index = snapshot.index
-    if snapshot.is_unchanged(spool) or _are_in_place(spool, snapshot, deleted):
+    if is_in_place:
         return ((index.start[message], index.next[message]) for message in deleted)
     return _ranges_by_uid(scan(spool, os.fstat(spool).st_size), index, deleted)
 
@@ -83,7 +90,7 @@ def _is_boundary(spool: int, offset: int, size: int) -> bool:
     return offset == size or FROM_LINE.match(read_at(spool, MAX_FROM_LINE_OCTETS, offset)) is not None
 
 
-def _ranges_by_uid(present: Index, index: Index, deleted: list[int]) -> Iterator[Range]:
+def _ranges_by_uid(present: Index, index: Index | StoredIndex, deleted: list[int]) -> Iterator[Range]:
     """Yield the octets of each message that is still in a changed file.
 
     Raises:
@@ -106,7 +113,7 @@ def _ranges_by_uid(present: Index, index: Index, deleted: list[int]) -> Iterator
         yield present.start[place], present.next[place]
 
 
-def _body_length(index: Index, message: int) -> int:
+def _body_length(index: Index | StoredIndex, message: int) -> int:
     """Return how many octets follow the header, to which other programs add fields."""
     return index.end[message] - index.header_end[message]
 

@@ -1,0 +1,420 @@
+"""The index beside a spool: what the last scan found, so that the next session need not scan again.
+
+A cache, and never more: losing it costs a scan. It is read by :func:`os.pread` where it is needed and never mapped, so
+that opening costs the same for ten messages and for a million, and a file that somebody cuts short is a short read.
+
+Layout, little-endian: a header of :data:`HEADER_OCTETS`; a filter, one bit for each of many hash values, that says
+which digests are certainly new; then segments. A segment has one row for each message, the lines of LIST, and the lines
+of UIDL, ready to send. New mail is one more segment; the header is written last, so what it does not speak of does not
+exist. Header and rows carry checksums of their own, the lines one for each segment.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple, Self, overload
+
+from popframe import TemporaryFailure
+from popframe_store_mbox.file import FileState, read_at
+from popframe_store_mbox.uid import digest_of
+
+HEADER_OCTETS = 4096
+"""One block of a file system."""
+
+MAX_SEGMENTS = 32
+"""More are written as one: each costs a look at every listing."""
+
+FILTER_BITS_PER_MESSAGE = 32
+"""One new message in some thirty is then looked for among all rows without need."""
+
+MIN_FILTER_OCTETS = 64
+
+PIECE_OCTETS = 64 * 1024
+"""Read at a time for a listing."""
+
+_MAGIC = b"popframe index 1"
+_HEADER = struct.Struct("<16s5Q5QI?")  # magic, the spool's state, five numbers, segments, whether it is settled
+_STORED_SEGMENT = struct.Struct("<QQQQIIQQ")
+_ROW = struct.Struct("<6QII16sIB")
+_CHECKSUM = struct.Struct("<I")
+ROW_OCTETS = _ROW.size + _CHECKSUM.size
+
+
+class Row(NamedTuple):
+    """What is known of one message; see :class:`popframe_store_mbox.scan.Index` for the offsets.
+
+    Attributes:
+        start: Where its From_ line begins.
+        content: Where its header begins.
+        header_end: Where its header ends.
+        end: Where its text ends.
+        next: Where the next message begins.
+        octets: Its size as it is sent.
+        list_end: Where its line of LIST ends, counted from the first of its segment.
+        uid_end: The same for its line of UIDL.
+        digest: What its unique-id is made from.
+        copy: Its place among messages with that digest, from 1.
+        has_dot_lines: A line of it begins with a dot.
+    """
+
+    start: int
+    content: int
+    header_end: int
+    end: int
+    next: int
+    octets: int
+    list_end: int
+    uid_end: int
+    digest: bytes
+    copy: int
+    has_dot_lines: bool
+
+    @property
+    def uid(self) -> str:
+        """The unique-id."""
+        return uid_of(self.digest, self.copy).decode("ascii")
+
+
+class Segment(NamedTuple):
+    """One run of messages.
+
+    Attributes:
+        offset: Where its rows begin; the lines of LIST and of UIDL follow them.
+        messages: How many.
+        list_octets: Length of its lines of LIST.
+        uid_octets: Length of its lines of UIDL.
+        list_checksum: CRC-32 of the former.
+        uid_checksum: CRC-32 of the latter.
+        stored_messages: Rows that were written; more than ``messages`` when the last messages are gone.
+        stored_list_octets: Length of the lines of LIST that were written.
+    """
+
+    offset: int
+    messages: int
+    list_octets: int
+    uid_octets: int
+    list_checksum: int
+    uid_checksum: int
+    stored_messages: int
+    stored_list_octets: int
+
+    @property
+    def list_offset(self) -> int:
+        """Where its lines of LIST begin."""
+        return self.offset + self.stored_messages * ROW_OCTETS
+
+    @property
+    def uid_offset(self) -> int:
+        """Where its lines of UIDL begin."""
+        return self.list_offset + self.stored_list_octets
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first block.
+
+    Attributes:
+        state: The spool when it was scanned.
+        is_settled: No later change can have left it in that state.
+        count: Messages.
+        total_octets: Sum of their sizes.
+        copy_count: Messages that have the digest of an earlier one.
+        filter_octets: Length of the filter.
+        end: Where the last segment ends.
+        segments: All of them, in order.
+    """
+
+    state: FileState
+    is_settled: bool
+    count: int
+    total_octets: int
+    copy_count: int
+    filter_octets: int
+    end: int
+    segments: tuple[Segment, ...]
+
+    def packed(self) -> bytes:
+        """Return the block as it is stored."""
+        numbers = (self.count, self.total_octets, self.copy_count, self.filter_octets, self.end, len(self.segments))
+        octets = _HEADER.pack(_MAGIC, *self.state, *numbers, self.is_settled)
+        octets += b"".join(_STORED_SEGMENT.pack(*segment) for segment in self.segments)
+        octets = octets.ljust(HEADER_OCTETS - _CHECKSUM.size, b"\0")
+        return octets + _CHECKSUM.pack(zlib.crc32(octets))
+
+    @classmethod
+    def parsed(cls, octets: bytes) -> Self | None:
+        """Read a block; None when it is not one of ours, whole and possible."""
+        if len(octets) != HEADER_OCTETS or zlib.crc32(octets[:-4]) != _CHECKSUM.unpack(octets[-4:])[0]:
+            return None
+        magic, *state, count, total, copies, filter_octets, end, segment_count, settled = _HEADER.unpack_from(octets)
+        if magic != _MAGIC or segment_count > MAX_SEGMENTS:
+            return None
+        segments = tuple(
+            Segment(*_STORED_SEGMENT.unpack_from(octets, _HEADER.size + number * _STORED_SEGMENT.size))
+            for number in range(segment_count)
+        )
+        header = cls(FileState._make(state), settled, count, total, copies, filter_octets, end, segments)
+        return header if header._is_possible() else None
+
+    def _is_possible(self) -> bool:
+        """Tell whether the numbers fit together."""
+        at = HEADER_OCTETS + self.filter_octets
+        for segment in self.segments:
+            is_inside = at <= segment.offset and segment.uid_offset + segment.uid_octets <= self.end
+            if not is_inside or not 0 < segment.messages <= segment.stored_messages:
+                return False
+            at = segment.uid_offset + segment.uid_octets
+        return sum(segment.messages for segment in self.segments) == self.count and self.filter_octets > 0
+
+
+class StoredIndex:
+    """An index on disk, open for reading; what was opened stays as it is while others replace the file.
+
+    It has the columns of :class:`popframe_store_mbox.scan.Index`, read as they are asked for.
+
+    Attributes:
+        size: Octets of the spool that it covers.
+        header: Its first block.
+    """
+
+    def __init__(self, path: str, fd: int, header: Header) -> None:
+        self.header = header
+        self.size = header.state.size
+        self._path = path
+        self._fd = fd
+        self.start: Sequence[int] = _Numbers(self, 0)
+        self.content: Sequence[int] = _Numbers(self, 1)
+        self.header_end: Sequence[int] = _Numbers(self, 2)
+        self.end: Sequence[int] = _Numbers(self, 3)
+        self.next: Sequence[int] = _Numbers(self, 4)
+        self.octets: Sequence[int] = _Numbers(self, 5)
+        self.uids: Sequence[str] = _Uids(self)
+
+    @classmethod
+    def load(cls, path: str) -> Self | None:
+        """Open an index; None when there is none that can be trusted."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            status = os.fstat(fd)
+            is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+            if is_ours and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                header = Header.parsed(os.pread(fd, HEADER_OCTETS, 0))
+                if header is not None and header.end <= status.st_size:
+                    index, fd = cls(path, fd, header), -1
+                    return index
+        except OSError:
+            return None
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def discard(self) -> None:
+        """Remove the file: the next session scans the spool anew."""
+        with suppress(OSError):
+            os.unlink(self._path)
+
+    def __len__(self) -> int:
+        """Return the number of messages."""
+        return self.header.count
+
+    def row(self, message: int) -> Row:
+        """Return what is known of a message.
+
+        Raises:
+            TemporaryFailure: The file is damaged, and gone now.
+        """
+        for segment in self.header.segments:
+            if message < segment.messages:
+                return self._unpacked(self.read(ROW_OCTETS, segment.offset + message * ROW_OCTETS))
+            message -= segment.messages
+        raise IndexError(message)
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Yield the rows of all messages from one on."""
+        skip = start
+        for segment in self.header.segments:
+            for at in range(skip, segment.messages, PIECE_OCTETS // ROW_OCTETS):
+                count = min(PIECE_OCTETS // ROW_OCTETS, segment.messages - at)
+                octets = self.read(count * ROW_OCTETS, segment.offset + at * ROW_OCTETS)
+                for position in range(0, len(octets), ROW_OCTETS):
+                    yield self._unpacked(octets[position : position + ROW_OCTETS])
+            skip = max(skip - segment.messages, 0)
+
+    def list_lines(self) -> Iterator[bytes]:
+        """Yield the lines of LIST."""
+        for segment in self.header.segments:
+            yield from self._lines(segment.list_offset, segment.list_octets, segment.list_checksum)
+
+    def uid_lines(self) -> Iterator[bytes]:
+        """Yield the lines of UIDL."""
+        for segment in self.header.segments:
+            yield from self._lines(segment.uid_offset, segment.uid_octets, segment.uid_checksum)
+
+    def total_octets(self) -> int:
+        """Return the sum of the sizes."""
+        return self.header.total_octets
+
+    def may_have_dot_lines(self, message: int) -> bool:
+        """Tell whether a line of the message may begin with a dot."""
+        return self.row(message).has_dot_lines
+
+    def copies_of(self, digest: bytes) -> int:
+        """Return how many messages have a digest."""
+        bit = filter_bit(digest, self.header.filter_octets)
+        octet = os.pread(self._fd, 1, HEADER_OCTETS + bit // 8)
+        if octet and not octet[0] & (1 << bit % 8):
+            return 0
+        return sum(row.digest == digest for row in self.rows())
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Return octets of the file.
+
+        Raises:
+            TemporaryFailure: They are not there.
+        """
+        octets = read_at(self._fd, length, offset)
+        if len(octets) != length:
+            raise self._damaged()
+        return octets
+
+    def _lines(self, offset: int, length: int, checksum: int) -> Iterator[bytes]:
+        """Yield lines after having made sure of all of them: half a listing cannot be taken back."""
+        found = 0
+        for piece in self._pieces(offset, length):
+            found = zlib.crc32(piece, found)
+        if found != checksum:
+            raise self._damaged()
+        return self._pieces(offset, length)
+
+    def _pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        for at in range(0, length, PIECE_OCTETS):
+            yield self.read(min(PIECE_OCTETS, length - at), offset + at)
+
+    def _unpacked(self, octets: bytes) -> Row:
+        if zlib.crc32(octets[: _ROW.size]) != _CHECKSUM.unpack(octets[_ROW.size :])[0]:
+            raise self._damaged()
+        *values, has_dot_lines = _ROW.unpack(octets[: _ROW.size])
+        return Row._make([*values, bool(has_dot_lines)])
+
+    def _damaged(self) -> TemporaryFailure:
+        self.discard()
+        return TemporaryFailure(f"{self._path} was damaged and is removed; the next login makes it anew")
+
+
+class _Numbers(Sequence[int]):
+    """One column of numbers."""
+
+    def __init__(self, index: StoredIndex, column: int) -> None:
+        self._index = index
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, message: int) -> int: ...
+    @overload
+    def __getitem__(self, message: slice) -> Sequence[int]: ...
+    def __getitem__(self, message: int | slice) -> int | Sequence[int]:
+        """Return the number of one message."""
+        if isinstance(message, slice):
+            return [self[at] for at in range(*message.indices(len(self)))]
+        return int(self._index.row(message)[self._column])
+
+
+class _Uids(Sequence[str]):
+    """The unique-ids."""
+
+    def __init__(self, index: StoredIndex) -> None:
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, message: int) -> str: ...
+    @overload
+    def __getitem__(self, message: slice) -> Sequence[str]: ...
+    def __getitem__(self, message: int | slice) -> str | Sequence[str]:
+        """Return the unique-id of one message."""
+        if isinstance(message, slice):
+            return [self[at] for at in range(*message.indices(len(self)))]
+        return self._index.row(message).uid
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield all of them, reading many rows at a time."""
+        return (row.uid for row in self._index.rows())
+
+
+def packed_rows(rows: Sequence[Row], list_ends: Sequence[int], uid_ends: Sequence[int]) -> bytes:
+    """Return rows as they are stored, with the places of their lines."""
+    pieces: list[bytes] = []
+    for row, list_end, uid_end in zip(rows, list_ends, uid_ends, strict=True):
+        octets = _ROW.pack(*row[:6], list_end, uid_end, *row[8:])
+        pieces += (octets, _CHECKSUM.pack(zlib.crc32(octets)))
+    return b"".join(pieces)
+
+
+def uid_of(digest: bytes, copy: int) -> bytes:
+    """Return the unique-id of a message."""
+    return digest.hex().encode("ascii") if copy == 1 else b"%b-%d" % (digest.hex().encode("ascii"), copy)
+
+
+def filter_bit(digest: bytes, filter_octets: int) -> int:
+    """Return which bit of the filter stands for a digest, which is as good as random already."""
+    return int.from_bytes(digest[:8], "little") % (filter_octets * 8)
+
+
+def digest_and_copy(uid: str) -> tuple[bytes, int]:
+    """Return what a unique-id is made from."""
+    _, dash, copy = uid.partition("-")
+    return bytes.fromhex(digest_of(uid)), int(copy) if dash else 1
+
+
+def cut_segments(index: StoredIndex, count: int) -> tuple[Segment, ...]:
+    """Return the segments of the first messages alone."""
+    kept: list[Segment] = []
+    left = count
+    for segment in index.header.segments:
+        if not left:
+            break
+        if left < segment.messages:
+            at = sum(one.messages for one in kept)
+            row = index.row(at + left - 1)
+            kept.append(_cut(index, segment, left, row))
+            break
+        kept.append(segment)
+        left -= segment.messages
+    return tuple(kept)
+
+
+def _cut(index: StoredIndex, segment: Segment, count: int, last: Row) -> Segment:
+    """Return a segment cut behind a message, with the checksums of the lines that stay."""
+    for _ in chain(index.list_lines(), index.uid_lines()):
+        pass  # makes sure that they are sound, before a part of them gets a new checksum
+    list_checksum = zlib.crc32(index.read(last.list_end, segment.list_offset))
+    uid_checksum = zlib.crc32(index.read(last.uid_end, segment.uid_offset))
+    return segment._replace(
+        messages=count,
+        list_octets=last.list_end,
+        uid_octets=last.uid_end,
+        list_checksum=list_checksum,
+        uid_checksum=uid_checksum,
+    )

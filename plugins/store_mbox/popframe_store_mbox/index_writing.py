@@ -1,0 +1,223 @@
+"""Writing the index: anew, or what has changed.
+
+Rules of this file: a new index gets its name only when it is whole; an old one gets a new header only when everything
+that the header speaks of is written. Nothing here is synced to disk and no failure is told to anybody: the index is
+a cache, its checksums tell what a crash left of it, and without one the spool is scanned.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zlib
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from itertools import accumulate, islice, repeat
+
+from popframe_store_mbox.file import FileState, write_at
+from popframe_store_mbox.index_file import (
+    FILTER_BITS_PER_MESSAGE,
+    HEADER_OCTETS,
+    MAX_SEGMENTS,
+    MIN_FILTER_OCTETS,
+    ROW_OCTETS,
+    Header,
+    Row,
+    Segment,
+    StoredIndex,
+    cut_segments,
+    digest_and_copy,
+    filter_bit,
+    packed_rows,
+    uid_of,
+)
+from popframe_store_mbox.scan import Index
+
+BATCH_ROWS = 4096
+"""Rows rendered at a time: some megabytes of memory, whatever the number of messages."""
+
+
+class StoredSeries:
+    """Gives unique-ids to messages that follow those of an index."""
+
+    def __init__(self, index: StoredIndex, count: int) -> None:
+        """Continue behind the first messages of an index.
+
+        Args:
+            index: What is known.
+            count: How many of its messages stay; at most one, the last, does not.
+        """
+        self._index = index
+        self._last_copies = {row.digest.hex(): row.copy - 1 for row in index.rows(count)}
+
+    def uid_for(self, digest: str) -> str:
+        """Return the unique-id of the next message."""
+        copies = self._last_copies.get(digest)
+        if copies is None:
+            copies = self._index.copies_of(bytes.fromhex(digest))
+        copy = self._last_copies[digest] = copies + 1
+        return digest if copy == 1 else f"{digest}-{copy}"
+
+
+def write_index(path: str, scanned: Index, state: FileState, *, is_settled: bool) -> None:
+    """Write an index for a spool that was scanned whole.
+
+    Raises:
+        OSError: It cannot be written; an old one is as it was.
+    """
+    filter_octets = max(len(scanned.uids) * FILTER_BITS_PER_MESSAGE // 8, MIN_FILTER_OCTETS)
+    _write_anew(path, scanned_rows(scanned), filter_octets, state, is_settled=is_settled)
+
+
+def compact_index(path: str, index: StoredIndex) -> None:
+    """Write an index anew in one segment.
+
+    Raises:
+        OSError: It cannot be written; the old one is as it was.
+        TemporaryFailure: The old one is damaged, and gone.
+    """
+    filter_octets = max(len(index) * FILTER_BITS_PER_MESSAGE // 8, MIN_FILTER_OCTETS)
+    _write_anew(path, index.rows(), filter_octets, index.header.state, is_settled=index.header.is_settled)
+
+
+def _write_anew(path: str, rows: Iterator[Row], filter_octets: int, state: FileState, *, is_settled: bool) -> None:
+    temporary = f"{path}.{secrets.token_hex(8)}"
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        end = HEADER_OCTETS + filter_octets
+        bits = bytearray(filter_octets)
+        segment, total, copies = _write_segment(fd, rows, 0, end, bits)
+        write_at(fd, bits, HEADER_OCTETS)
+        segments = (segment,) if segment.messages else ()
+        end = segment.uid_offset + segment.uid_octets
+        header = Header(state, is_settled, segment.messages, total, copies, filter_octets, end, segments)
+        write_at(fd, header.packed(), 0)
+        os.rename(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+
+
+def extend_index(
+    path: str, index: StoredIndex, kept: int, rows: Iterator[Row], state: FileState, *, is_settled: bool
+) -> None:
+    """Let new messages follow the first ones of an index, in place of those behind.
+
+    Args:
+        path: The index.
+        index: The same, open.
+        kept: How many of its messages stay.
+        rows: The messages that follow them.
+        state: The spool that the index then describes.
+        is_settled: No later change can leave the spool in that state.
+
+    Raises:
+        OSError: It cannot be written; the index is as it was, or will be seen to be damaged.
+        TemporaryFailure: It is damaged, and gone.
+    """
+    segments = cut_segments(index, kept)
+    dropped_octets = dropped_copies = 0
+    for row in index.rows(kept):
+        dropped_octets += row.octets
+        dropped_copies += row.copy > 1
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        filter_octets = index.header.filter_octets
+        bits = bytearray(os.pread(fd, filter_octets, HEADER_OCTETS))
+        before = bytes(bits)
+        segment, total, copies = _write_segment(fd, rows, kept, index.header.end, bits)
+        if bits != before:
+            write_at(fd, bits, HEADER_OCTETS)
+        end = index.header.end
+        if segment.messages:
+            segments = (*segments, segment)
+            end = segment.uid_offset + segment.uid_octets
+        count = sum(one.messages for one in segments)
+        total += index.header.total_octets - dropped_octets
+        copies += index.header.copy_count - dropped_copies
+        write_at(fd, Header(state, is_settled, count, total, copies, filter_octets, end, segments).packed(), 0)
+    finally:
+        os.close(fd)
+
+
+def has_room(index: StoredIndex) -> bool:
+    """Tell whether an index can be extended without becoming slow: segments, and messages for its filter."""
+    header = index.header
+    return (
+        len(header.segments) < MAX_SEGMENTS and header.count * FILTER_BITS_PER_MESSAGE <= 4 * 8 * header.filter_octets
+    )
+
+
+def scanned_rows(scanned: Index) -> Iterator[Row]:
+    """Yield the messages of a scan as rows, without the places of their lines, which writing adds."""
+    columns = (scanned.start, scanned.content, scanned.header_end, scanned.end, scanned.next, scanned.octets)
+    unknown = repeat(0)
+    named = map(digest_and_copy, scanned.uids)
+    for *numbers, list_end, uid_end, (digest, copy), has_dots in zip(
+        *columns, unknown, unknown, named, scanned.has_dot_lines, strict=False
+    ):
+        yield Row._make((*numbers, list_end, uid_end, digest, copy, has_dots))
+
+
+def surviving_rows(index: StoredIndex, first: int, deleted: AbstractSet[int]) -> Iterator[Row]:
+    """Yield the rows from one message on without those that were removed, each moved to where it is now.
+
+    Args:
+        index: The messages before the removal.
+        first: The first message that was removed.
+        deleted: All that were removed.
+    """
+    moved = 0
+    for at, row in enumerate(index.rows(first), first):
+        if at in deleted:
+            moved += row.next - row.start
+            continue
+        yield row._replace(
+            start=row.start - moved,
+            content=row.content - moved,
+            header_end=row.header_end - moved,
+            end=row.end - moved,
+            next=row.next - moved,
+        )
+
+
+def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, bits: bytearray) -> tuple[Segment, int, int]:
+    """Write a segment behind everything else; return it, the sum of the sizes, and the number of further copies.
+
+    The rows are written as they come; the lines, whose place is known only afterwards, are kept until then.
+    """
+    list_lines: list[bytes] = []
+    uid_lines: list[bytes] = []
+    count = list_end = uid_end = total = copies = 0
+    while batch := list(islice(rows, BATCH_ROWS)):
+        numbers = range(first + count + 1, first + count + len(batch) + 1)
+        listed = [b"%d %d\r\n" % (number, row[5]) for number, row in zip(numbers, batch, strict=True)]
+        named = [b"%d %b\r\n" % (number, uid_of(row[8], row[9])) for number, row in zip(numbers, batch, strict=True)]
+        list_ends = list(accumulate(map(len, listed), initial=list_end))[1:]
+        uid_ends = list(accumulate(map(len, named), initial=uid_end))[1:]
+        write_at(fd, packed_rows(batch, list_ends, uid_ends), offset + count * ROW_OCTETS)
+        for row in batch:
+            bit = filter_bit(row[8], len(bits))
+            bits[bit >> 3] |= 1 << (bit & 7)
+            total += row[5]
+            copies += row[9] > 1
+        list_lines.append(b"".join(listed))
+        uid_lines.append(b"".join(named))
+        count += len(batch)
+        list_end, uid_end = list_ends[-1], uid_ends[-1]
+    at = offset + count * ROW_OCTETS
+    checksums = []
+    for lines in (list_lines, uid_lines):
+        checksum = 0
+        for piece in lines:
+            write_at(fd, piece, at)
+            at += len(piece)
+            checksum = zlib.crc32(piece, checksum)
+        checksums.append(checksum)
+    list_checksum, uid_checksum = checksums
+    segment = Segment(offset, count, list_end, uid_end, list_checksum, uid_checksum, count, list_end)
+    return segment, total, copies
