@@ -77,9 +77,13 @@ def _ranges(spool: int, snapshot: Snapshot, deleted: list[int], *, is_in_place: 
 
 
 def _are_in_place(spool: int, snapshot: Snapshot, deleted: list[int]) -> bool:
-    """Tell whether each message begins and ends where it did, as it does when the file has only grown."""
+    """Tell whether each message begins and ends where it did, as it does when the file has only grown.
+
+    In a file that is shorter something was removed; of several copies nobody can tell which.
+    """
     state = FileState.of(spool)
-    return state.is_same_file(snapshot.state) and all(
+    has_not_shrunk = state.is_same_file(snapshot.state) and state.size >= snapshot.state.size
+    return has_not_shrunk and all(
         snapshot.has_in_place(spool, message) and _is_boundary(spool, snapshot.index.next[message], state.size)
         for message in deleted
     )

@@ -1,0 +1,215 @@
+"""What is odd in the lines of one message, in pieces of any length.
+
+Rule of this file: memory does not grow with the length of a message or of a line, and each octet is looked at by
+methods of :class:`bytes`, never one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from popframe_store_mbox.file import read_at
+from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS
+from popframe_store_mbox.tools.finding import (
+    FROM_IN_TEXT,
+    FROM_LINE_PROTECTED,
+    LONE_CR,
+    LONG_LINE,
+    MIXED_LINE_ENDS,
+    NO_LINE_END,
+    NUL,
+    QUOTED_FROM,
+    Finding,
+    Kind,
+    quoted,
+)
+
+PIECE_OCTETS = 1024 * 1024
+"""Read at a time: as the scan, from here on larger reads are not faster."""
+
+MAX_LINE_OCTETS = 998
+"""Longest line without its line end (RFC 5322 section 2.1.1); relays may cut or refuse a longer one."""
+
+_QUOTED_FROM = re.compile(rb">+From ")
+_NEXT_QUOTED_FROM = re.compile(rb"\n>+From ")
+_DATE = (
+    (re.compile(rb"[ \t](?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[ \t]"), "it has no date: no weekday from Mon to Sun"),
+    (
+        re.compile(rb"[ \t](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[ \t]"),
+        "its date is incomplete: no month from Jan to Dec behind the weekday",
+    ),
+    (re.compile(rb"[0-9]{1,2}[ \t]+[0-9]{1,2}:[0-9]{2}"), "its date is incomplete: no day and time as in '5 09:00:00'"),
+    (re.compile(rb"[ \t][0-9]{4}(?![0-9])"), "its date is incomplete: no year behind the time"),
+)
+"""What a date must have, in this order, and what is said when it lacks it."""
+
+
+class FileEndedError(Exception):
+    """The file is shorter than it was: another program has written to it."""
+
+
+class Piece(NamedTuple):
+    """Some octets of a message.
+
+    Attributes:
+        offset: Where they begin, from the start of the file.
+        octets: Whole lines; or, of a very long line, a part that does not tear a CRLF apart.
+        begins_line: A line begins where they begin.
+    """
+
+    offset: int
+    octets: bytes
+    begins_line: bool
+
+
+def read_pieces(fd: int, start: int, end: int, piece_octets: int = PIECE_OCTETS) -> Iterator[Piece]:
+    """Read a part of a file that begins with a line.
+
+    Args:
+        fd: The open file.
+        start: Offset of the first octet.
+        end: Offset of the one after the last.
+        piece_octets: How much to read at a time, at least 2.
+
+    Raises:
+        FileEndedError: The file ends before that.
+        OSError: It cannot be read.
+    """
+    begins_line = True
+    while start < end:
+        length = min(piece_octets, end - start)
+        octets = read_at(fd, length, start)
+        if len(octets) < length:
+            raise FileEndedError
+        if start + length < end:
+            octets = octets[: octets.rfind(b"\n") + 1] or octets.removesuffix(b"\r")
+        yield Piece(start, octets, begins_line)
+        start += len(octets)
+        begins_line = octets.endswith(b"\n")
+
+
+def why_text(line: bytes) -> str:
+    """Say why a line that begins with ``From`` and a blank does not separate messages.
+
+    Args:
+        line: The line with its line end, or as much of it as a From_ line may have.
+    """
+    if len(line) >= MAX_FROM_LINE_OCTETS:
+        return "it is longer than any From_ line"
+    if not line.endswith(b"\n"):
+        return "it has no line end"
+    position = len(b"From")
+    for pattern, lacking in _DATE:
+        found = pattern.search(line, position)
+        if found is None:
+            return lacking
+        position = found.end() - 1
+    return "its date is not of the form 'Mon Jan  5 09:00:00 2026', or more stands behind it"
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How often something was seen, where first, and what is to be said of that place."""
+
+    count: int
+    offset: int
+    line: int
+    detail: str = ""
+
+
+class LineCheck:
+    """The lines of one message; takes its octets piece by piece.
+
+    Attributes:
+        line: Number of the line in which the octets taken so far end, from 1.
+    """
+
+    def __init__(self, content: int, end: int, line: int) -> None:
+        """Begin a message.
+
+        Args:
+            content: Where its header begins.
+            end: Where its text ends.
+            line: The line in which its header begins.
+        """
+        self.line = line
+        self._end = end
+        self._tallies: dict[Kind | tuple[Kind, str], _Tally] = {}
+        self._line_start = content
+        self._longest = 0
+        self._last_octet = b""
+        self._crlf_count = self._lf_count = 0
+        self._piece = Piece(content, b"", begins_line=True)
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next octets; what stands behind the text only helps to judge its last line."""
+        self._piece = piece
+        octets = piece.octets
+        stop = min(len(octets), self._end - piece.offset)
+        if stop > 0:
+            self._take_from_lines(octets, stop)
+            self._take_quoted(octets, stop)
+            self._take_line_ends(octets, stop)
+            self._take_long_lines(octets, stop)
+            if b"\0" in octets:
+                self._count(NUL, octets.count(b"\0", 0, stop), lambda: octets.find(b"\0"))
+            self._last_octet = octets[stop - 1 : stop]
+        self.line += octets.count(b"\n")
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what was found, when all of the message was taken."""
+        if self._end - self._line_start > MAX_LINE_OCTETS:
+            self._add_long_line(self._line_start, self._end - self._line_start, self.line)
+        if self._crlf_count and self._lf_count:
+            tally = self._tallies[MIXED_LINE_ENDS]
+            tally.detail = f"{self._lf_count} lines end in LF and {self._crlf_count} in CRLF; all are sent with CRLF"
+        else:
+            self._tallies.pop(MIXED_LINE_ENDS, None)
+        if self._last_octet not in (b"", b"\n"):
+            self._tallies[NO_LINE_END] = _Tally(1, self._end - 1, self.line)
+        for key, tally in self._tallies.items():
+            kind = key if isinstance(key, Kind) else key[0]
+            yield Finding(kind, tally.count, tally.offset, tally.line, self._in_words(kind, tally))
+
+    def _take_from_lines(self, octets: bytes, stop: int) -> None:
+        """Find lines that begin as a From_ line does."""
+        if self._piece.begins_line and octets.startswith(b"From ", 0, stop):
+            self._take_from_line(octets, 0)
+        found = octets.find(b"\nFrom ", 0, stop)
+        while found >= 0:
+            self._take_from_line(octets, found + 1)
+            found = octets.find(b"\nFrom ", found + 1, stop)
+
+    def _take_from_line(self, octets: bytes, place: int) -> None:
+        line_end = octets.find(b"\n", place, place + MAX_FROM_LINE_OCTETS)
+        line = octets[place : place + MAX_FROM_LINE_OCTETS if line_end < 0 else line_end + 1]
+        if FROM_LINE.match(line):
+            self._count(FROM_LINE_PROTECTED, 1, lambda: place, lambda: quoted(line))
+        else:
+            reason = why_text(line)
+            self._count((FROM_IN_TEXT, reason), 1, lambda: place, lambda: f"{quoted(line)} is text: {reason}")
+
+    def _take_quoted(self, octets: bytes, stop: int) -> None:
+        """Find lines of ``>`` signs and ``From``."""
+        if b">From " not in octets:
+            return
+        if self._piece.begins_line and (first := _QUOTED_FROM.match(octets, 0, stop)):
+            self._count(QUOTED_FROM, 1, first.start)
+        for found in _NEXT_QUOTED_FROM.finditer(octets, 0, stop):
+            place = found.start() + 1
+            self._count(QUOTED_FROM, 1, lambda place=place: place)  # type: ignore[misc]  # bound now, not later
+
+    def _take_line_ends(self, octets: bytes, stop: int) -> None:
+        """Count line ends, and each CR that belongs to none."""
+        lf_count = octets.count(b"\n", 0, stop)
+        if b"\r" in octets:
+            crlf_count = octets.count(b"\r\n", 0, stop)
+            cr_count = octets.count(b"\r", 0, stop)
+            if cr_count > crlf_count:
+                self._count(LONE_CR, cr_count - crlf_count, lambda: _lone_cr(octets, stop))
+            self._crlf_count += crlf_count
+            lf_count -= crlf_count
+        self._lf_count += lf_count
