@@ -1,0 +1,120 @@
+"""docs/rfc.md and what it points to: each requirement has its row, and each row is shown by what it names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.checkout
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "rfc.md"
+
+REQUIREMENTS = frozenset(
+    f"{letter}-{number:03}"
+    for letter, numbers in [
+        ("P", range(1, 105)),
+        ("C", range(1, 43)),
+        ("Q", range(1, 43)),
+        ("A", range(1, 12)),
+        ("H", range(1, 25)),
+        ("H", range(59, 61)),
+        ("H", range(64, 74)),
+    ]
+    for number in numbers
+)
+"""What a server that offers USER, PASS, TOP, UIDL and CAPA is held against."""
+
+STATUSES = {"full", "full, and more", "partial", "otherwise", "not offered"}
+
+NUMBER = re.compile(r"\b[PCAQHE]-\d{3}\b")
+LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table with five columns."""
+
+    section: str
+    status: str
+    text: str
+    numbers: frozenset[str]
+    proofs: tuple[Path, ...]
+
+
+def rows() -> list[Row]:
+    """Read the rows of docs/rfc.md that have a status."""
+    found = []
+    for line in DOCUMENT.read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| ") and len(cells) == 5 and cells[1] != "status":
+            proofs = tuple(DOCUMENT.parent / link for link in LINK.findall(cells[4]))
+            found.append(Row(cells[0], cells[1], cells[2], frozenset(NUMBER.findall(cells[3])), proofs))
+    return found
+
+
+ROWS = rows()
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.section)
+
+
+def test_every_requirement_has_a_row() -> None:
+    """Nothing is passed over in silence."""
+    named = frozenset[str]().union(*(row.numbers for row in ROWS))
+
+    assert sorted(REQUIREMENTS - named) == []
+    assert sorted(number for number in named - REQUIREMENTS if not number.startswith("E-")) == []
+
+
+@every_row
+def test_a_row_says_what_is_done_and_how_far(row: Row) -> None:
+    """Status, a sentence, and a proof; only what is not offered needs none."""
+    assert row.status in STATUSES
+    assert row.text.endswith(".")
+    assert row.proofs or row.status in {"not offered", "partial"}
+
+
+@every_row
+def test_proofs_are_files_that_exist(row: Row) -> None:
+    """A reader who follows a link finds something."""
+    assert [path for path in row.proofs if not path.exists()] == []
+
+
+@every_row
+def test_a_proof_names_the_requirement(row: Row) -> None:
+    """Each number of a row stands in a transcript or test that the row points to; a folder stands for what is in it."""
+    files = [path for path in row.proofs if path.is_file()]
+    if not row.proofs or len(files) < len(row.proofs):
+        return
+    texts = [expanded(path.read_text("utf-8")) for path in files]
+
+    assert sorted(number for number in row.numbers if not any(number in text for text in texts)) == []
+
+
+def test_transcripts_and_tests_name_only_requirements_that_are_explained() -> None:
+    """A number in a transcript can be looked up."""
+    here = Path(__file__).parent
+    files = [*here.glob("*/*.txt"), *here.glob("*.py"), *(ROOT / "tests" / "engine").glob("*.py")]
+    explained = frozenset(NUMBER.findall(DOCUMENT.read_text("utf-8")))
+    named = {number for path in files for number in NUMBER.findall(path.read_text("utf-8"))}
+
+    assert sorted(named - explained) == []
+
+
+def test_every_transcript_is_pointed_to() -> None:
+    """What is shown is also told."""
+    told = {path.resolve() for row in ROWS for path in row.proofs}
+
+    assert [path.name for path in sorted(Path(__file__).parent.glob("*/*.txt")) if path.resolve() not in told] == []
+
+
+def expanded(text: str) -> str:
+    """Write out ranges such as "P-083 to P-088"."""
+
+    def numbers(match: re.Match[str]) -> str:
+        letter, first, last = match.groups()
+        return " ".join(f"{letter}-{number:03}" for number in range(int(first), int(last) + 1))
+
+    return re.sub(r"\b([PCAQHE])-(\d{3}) to \1-(\d{3})\b", numbers, text)
