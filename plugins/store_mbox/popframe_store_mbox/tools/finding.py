@@ -78,3 +78,8 @@ def quoted(octets: bytes) -> str:
     """Return the beginning of a line between quotation marks."""
     line = octets.partition(b"\n")[0].removesuffix(b"\r")
     return f"'{printable(line[:SHOWN_OCTETS])}{'…' if len(line) > SHOWN_OCTETS else ''}'"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it has to be."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
