@@ -16,7 +16,8 @@ from contextlib import suppress
 from itertools import accumulate, islice, repeat
 
 from popframe_store_mbox.file import FileState, write_at
-from popframe_store_mbox.index_file import (
+from popframe_store_mbox.index_file import StoredIndex, cut_segments
+from popframe_store_mbox.index_format import (
     FILTER_BITS_PER_MESSAGE,
     HEADER_OCTETS,
     MAX_SEGMENTS,
@@ -25,8 +26,6 @@ from popframe_store_mbox.index_file import (
     Header,
     Row,
     Segment,
-    StoredIndex,
-    cut_segments,
     digest_and_copy,
     filter_bit,
     packed_rows,

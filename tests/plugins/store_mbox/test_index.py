@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from popframe import Account, TemporaryFailure
 from popframe_store_mbox import Settings, StoreMbox, indexed
-from popframe_store_mbox.index_file import HEADER_OCTETS, MAX_SEGMENTS, StoredIndex
+from popframe_store_mbox.index_file import StoredIndex
+from popframe_store_mbox.index_format import HEADER_OCTETS, MAX_SEGMENTS
 from popframe_store_mbox.scan import scan
 
 ALICE = Account("alice")
