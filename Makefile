@@ -59,7 +59,7 @@ wheels: $(INSTALLED) debian-packages  ## build every wheel into dist/, and run t
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . $(PLUGINS)
 	@set -e; \
-	room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \
+	room=$$(mktemp -d); chmod 755 "$$room"; trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \
 	$(BIN)/python -m venv --without-pip "$$room/venv"; \
 	echo "installing dist/*.whl into a fresh environment"; \
 	$(PIP) --python "$$room/venv" install --group test dist/*.whl; \

@@ -21,7 +21,9 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(document: Path, language: str) -> list[str]:
-    """Return the code blocks of one language."""
+    """Return the code blocks of one language; none where there is no checkout."""
+    if not document.exists():
+        return []
     return [text for name, text in BLOCK.findall(document.read_text("utf-8")) if name == language]
 
 

@@ -6,6 +6,7 @@ the configuration is read again: new fronts take over from old ones, which finis
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import resource
@@ -40,6 +41,10 @@ otherwise be forked without end."""
 
 KILL_PAUSE_SECONDS = 5.0
 """What fronts get beyond shutdown_timeout_seconds before they are killed."""
+
+NEEDED_LATER = ("popframe.config.explanation", "popframe.config.line", "tomlkit")
+"""Imported only when a configuration has mistakes; on a reload that may be too late, since ``run_as`` need not be able
+to read the place where root has installed it."""
 
 DESCRIPTORS_PER_SESSION = 4
 """Connection, spool, session lock, and one to spare."""
@@ -83,6 +88,8 @@ class Master:
         if not self._listeners.inherit(os.environ):
             self._listeners.listen_on(configuration.server.listen)
         _set_up_log(configuration)
+        for module in NEEDED_LATER:
+            importlib.import_module(module)
         privilege.become(configuration.server.run_as)
         self._take_over(configuration, startup.build(configuration))
         self._signals = SignalQueue(WATCHED)

@@ -113,6 +113,7 @@ def test_a_removal_is_on_disk_when_quit_is_answered(site: MailSite) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl (Debian: apt-get install curl)")
+@pytest.mark.checkout
 @pytest.mark.skipif(not LIST_MBOX.exists(), reason="needs shared/mail/list.mbox beside the checkout")
 def test_curl_fetches_and_deletes_a_real_mailing_list(site: MailSite) -> None:
     """All 53 messages arrive octet for octet; deleted over POP3, only mail that came meanwhile is left."""
