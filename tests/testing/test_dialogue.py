@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from popframe import IN_TRANSACTION, Command, CommandContext, Reply
+from popframe import IN_TRANSACTION, Account, Command, CommandContext, IncomingMessage, PermanentFailure, Reply
 from popframe.testing import (
     DialogueError,
     EngineServer,
+    MemoryStore,
     SocketTransport,
     check_framing,
     client_octets,
@@ -212,6 +213,36 @@ def test_a_command_extension_can_be_played() -> None:
     )
 
     play(transcript, EngineServer(transcript, [command]).connect)
+
+
+class Nowhere:
+    """A store that wants no mail."""
+
+    def popframe_open_maildrop(self, account: Account) -> None:
+        """Leave the account to other plugins."""
+
+    def popframe_deliver_message(self, account: Account, message: IncomingMessage) -> None:
+        """Leave the message to other plugins."""
+
+
+def test_a_storage_plugin_can_be_played_with() -> None:
+    """The mail of the transcript goes into the store that is to be tested."""
+    store = MemoryStore()
+    transcript = parse_transcript(
+        "@ messages 2 Subject: a\\n\\nhi\\n\n@ log in\nC: DELE 1\nC: QUIT\nS: +OK*\nS: +OK*\nconnection closed\n"
+    )
+    play(transcript, EngineServer(transcript, store=store).connect)
+
+    assert store.popframe_open_maildrop(Account("alice")).message_uids() == ["2"]
+
+
+def test_a_store_that_does_not_want_the_mail_is_told_of() -> None:
+    """What a transcript supposes must be so."""
+    with pytest.raises(PermanentFailure, match="does not want this message"):
+        EngineServer(parse_transcript("@ message x\nC: x\n"), store=Nowhere())
+    client = EngineServer(parse_transcript("C: x\n"), store=Nowhere()).connect()
+
+    assert client.log_in("alice", "secret").startswith(b"-ERR [SYS/PERM]")
 
 
 def test_failures_are_reported_to_the_operator_too() -> None:
