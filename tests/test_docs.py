@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -81,6 +82,14 @@ def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
 
     assert rows == [row(name, model) for name in model.model_fields]
+
+
+def test_every_setting_of_store_mbox_is_documented() -> None:
+    """The plugin's README has a row for each setting."""
+    text = (ROOT / "plugins" / "store_mbox" / "README.md").read_text("utf-8")
+    settings = importlib.import_module("popframe_store_mbox").Settings
+
+    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", text, re.MULTILINE) == list(settings.model_fields)
 
 
 def row(name: str, model: type[BaseModel]) -> str:
