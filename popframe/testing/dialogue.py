@@ -30,6 +30,10 @@ QUIET_SECONDS = 0.05
 """How long it is waited for something that a server must not say."""
 
 READ_OCTETS = 65_536
+"""Most that is read from a socket at once."""
+
+SHOWN_OCTETS = 300
+"""How much of a line that is wrong is shown."""
 
 MAX_STATUS_OCTETS = 512
 """Longest status line, CRLF included (RFC 1939 section 3, RFC 2449 section 4)."""
@@ -270,9 +274,16 @@ class _Conversation:
 
 def _shown(octets: bytes) -> str:
     """Return octets as a transcript would have them, without a final CRLF; not more than a few hundred."""
-    text = octets.removesuffix(b"\r\n").decode("utf-8", "backslashreplace")
-    shown = text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
-    return shown if len(shown) <= 300 else f"{shown[:300]}… ({len(octets)} octets)"
+    text = octets.removesuffix(b"\r\n")[:SHOWN_OCTETS].decode("utf-8", "surrogateescape")
+    shown = "".join(map(_escaped, text))
+    return shown if len(octets) <= SHOWN_OCTETS else f"{shown}… ({len(octets)} octets)"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() and character != "\\":
+        return character
+    named = {"\\": "\\\\", "\r": "\\r", "\n": "\\n", "\t": "\\t"}.get(character)
+    return named or "".join(f"\\x{octet:02x}" for octet in character.encode("utf-8", "surrogateescape"))
 
 
 class SocketTransport:

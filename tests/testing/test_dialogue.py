@@ -97,7 +97,7 @@ def test_what_the_server_should_say_is_accepted_in_any_pieces() -> None:
             "t:2:\n  expected  connection closed\n  got       x",
         ),
         ("S: +OK\n", [b"+OK\n"], False, "t:1:\n  expected  +OK\n  got       +OK\\n\n"),
-        ("S: +OK\n", [b"\xff\x1b\r\n"], False, "t:1:\n  expected  +OK\n  got       \\\\xff"),
+        ("S: +OK\n", [b"\xff\x1b\\\r\n"], False, "t:1:\n  expected  +OK\n  got       \\xff\\x1b\\\\\n"),
     ],
 )
 def test_what_is_wrong_is_told_with_line_and_both_texts(
