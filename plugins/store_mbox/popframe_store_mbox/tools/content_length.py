@@ -87,6 +87,7 @@ def _judge_length(fd: int, index: Index, message: int, length: int) -> tuple[Kin
         return CONTENT_LENGTH_IGNORED, f"{length} octets of text would end {beyond}"
     number = bisect_right(index.start, target)
     where = "in this message" if number == message + 1 else f"in message {number}"
-    there = quoted(read_at(fd, 2 * SHOWN_OCTETS, target))
+    octets = read_at(fd, 2 * SHOWN_OCTETS, target)
+    there = "a line end" if octets.startswith((b"\n", b"\r\n")) else quoted(octets)
     text = f"{length} octets of text would end at offset {target}, {where}, where no From_ line is but {there}"
     return CONTENT_LENGTH_IGNORED, text
