@@ -87,6 +87,15 @@ def test_a_line_that_is_too_long_is_told_before_it_ends() -> None:
     assert lines_of(b"x" * (MAX_LINE_OCTETS + 1), b"x", b"xx\n", b"NOOP\n") == [LineFault.TOO_LONG, b"NOOP"]
 
 
+def test_what_stands_behind_a_line_is_no_part_of_it() -> None:
+    """P-009, H-003: a short line before a long read, and the end of a long line before one, leave the rest whole."""
+    commands = b"NOOP\r\n" * 200
+
+    assert lines_of(b"\n" + commands) == [b"", *[b"NOOP"] * 200]
+    assert lines_of(b"x" * (MAX_LINE_OCTETS + 1), b"\n" + commands) == [LineFault.TOO_LONG, *[b"NOOP"] * 200]
+    assert lines_of(b"x" * (MAX_LINE_OCTETS + 1), b"\r\n" + commands) == [LineFault.TOO_LONG, *[b"NOOP"] * 200]
+
+
 @pytest.mark.parametrize("size", [1, 100, 511, 512, 513, 4096, 70_000])
 @pytest.mark.parametrize("length", [MAX_DISCARDED_OCTETS, MAX_DISCARDED_OCTETS + 1])
 def test_only_so_much_of_a_long_line_is_thrown_away(length: int, size: int) -> None:
