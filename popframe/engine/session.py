@@ -221,7 +221,6 @@ class Session:
             raise
         self.state = State.TRANSACTION
         self._commands = self._table.commands(self.state)
-        self._bad_command_count = 0
         return Reply(f"maildrop has {self._transaction.left_count} messages ({self._transaction.left_octets} octets)")
 
     def leave(self) -> Reply:
@@ -240,7 +239,6 @@ class Session:
             transaction.maildrop.commit(frozenset(transaction.deleted), frozenset(transaction.seen))
         except Exception as error:
             self._backend.report_error("removing messages", error)
-            transaction.unmark_all()
             code = self._refusal_for(error).code
             self._end(Outcome.UPDATE_FAILED)
             return Reply("some deleted messages not removed", is_ok=False, code=code)
