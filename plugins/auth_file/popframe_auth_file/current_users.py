@@ -11,9 +11,11 @@ import os
 import re
 import stat
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 from popframe import ConfigError
@@ -26,6 +28,10 @@ SETTING_WITHOUT_USERS = "$y$j9T$............"
 
 MAX_LOGGED_PROBLEMS = 10
 """Mistakes told in one line of the log; ``popframe check-config`` tells all of them."""
+
+SETTLED_NANOSECONDS = 2_000_000_000
+"""A file that was changed less than this before it was read may change again and look the same: the clock of a file
+system ticks every 4 to 10 ms, on some every second or two."""
 
 _FOR_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
 
@@ -70,14 +76,17 @@ class CurrentUsers:
         self._path = path
         self._lock = threading.Lock()
         self._complaint = ""
+        self._mode = 0
         try:
-            content, self._fingerprint = self._read()
+            content, fingerprint = self._read()
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
         self._users = _users(parse(content, str(path)))
+        self._digest = _digest(content)
+        self._fingerprint = fingerprint
 
     def get(self) -> Users:
-        """Return the users. When the file has not changed this costs one stat(2)."""
+        """Return the users. When the file has not changed lately this costs one stat(2)."""
         try:
             if _fingerprint(os.stat(self._path)) == self._fingerprint:
                 return self._users
@@ -94,9 +103,18 @@ class CurrentUsers:
                 return
             content, fingerprint = self._read()
         except (ConfigError, OSError) as error:
-            # No new fingerprint: reading is tried at every login, since this may pass without a trace in the file.
+            # Reading is tried at every login, since this may pass without a trace in the file.
+            self._fingerprint, self._digest = None, b""
             self._complain(str(error) if isinstance(error, ConfigError) else f"{self._path}: {error.strerror}")
             return
+        digest = _digest(content)
+        if digest != self._digest:
+            self._take(content)
+            self._digest = digest
+        self._fingerprint = fingerprint  # last: who sees it asks no further, and must get these users
+
+    def _take(self, content: bytes) -> None:
+        """Let a new version of the file count, if there is nothing wrong with it."""
         try:
             self._users = _users(parse(content, str(self._path)))
         except ConfigError as error:
@@ -104,7 +122,6 @@ class CurrentUsers:
         else:
             self._complaint = ""
             logger.info("%s was read again: %d users", self._path, len(self._users.by_name))
-        self._fingerprint = fingerprint  # last: who sees it asks no further, and must get these users
 
     def _complain(self, complaint: str) -> None:
         """Log why the file cannot be used, once: each login comes by here until it is mended."""
@@ -112,21 +129,29 @@ class CurrentUsers:
             self._complaint = complaint
             logger.error("the password file cannot be used, the users stay as they were: %s", complaint)
 
-    def _read(self) -> tuple[bytes, Fingerprint]:
+    def _read(self) -> tuple[bytes, Fingerprint | None]:
+        """Return the content, and what tells this version from the next one; None when nothing does yet."""
         # Without O_NONBLOCK, a pipe in the file's place would hold up every login.
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
+            now = time.time_ns()
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{self._path} is not a regular file")
-            if status.st_mode & _FOR_OTHERS:
+            if status.st_mode & _FOR_OTHERS and status.st_mode != self._mode:
                 logger.warning("%s can be read by everybody, or written by others: chmod o=,g-w", self._path)
-            return file.read(), _fingerprint(status)
+            self._mode = status.st_mode
+            is_settled = now - status.st_ctime_ns > SETTLED_NANOSECONDS
+            return file.read(), _fingerprint(status) if is_settled else None
 
 
 def _fingerprint(status: os.stat_result) -> Fingerprint:
     """Return what tells one version from another; the change time tells of chmod and of a restored mtime."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=32).digest()
 
 
 def _in_one_line(problems: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import statistics
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from popframe import Account, AuthenticationFailed, ConfigError, PlainCredentials, hash_password, verify_password
 from popframe_auth_file import AuthFile, AuthFileSettings
-from popframe_auth_file.current_users import SETTING_WITHOUT_USERS, CurrentUsers
+from popframe_auth_file.current_users import SETTING_WITHOUT_USERS, SETTLED_NANOSECONDS, CurrentUsers
 
 Authenticate = Callable[[str, bytes], Account | None]
 
@@ -136,6 +137,24 @@ def test_change_in_place_with_old_size_and_time_is_seen(
     assert authenticate("carol", password)
 
 
+def test_change_without_any_sign_is_seen_while_the_file_is_new(
+    authenticate: Authenticate, users_path: Path, password: bytes
+) -> None:
+    """Two changes within one tick of the file system's clock are two changes.
+
+    Of several stores into a mapped page only the first moves the times of the file, whatever the length of a tick.
+    """
+    with users_path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as page:
+        page[:5] = b"carol"
+        assert authenticate("carol", password)
+        before = users_path.stat()
+        page[:5] = b"david"
+        assert users_path.stat() == before
+
+        assert authenticate("carol", password) is None
+        assert authenticate("david", password)
+
+
 def test_broken_file_keeps_the_users_and_is_told_once(
     authenticate: Authenticate, users_path: Path, password: bytes, quick_hash: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,21 +214,30 @@ def test_what_is_no_file_keeps_the_users(
     assert len(errors(caplog)) == 1
 
 
-def test_file_is_not_read_again_while_it_stays_the_same(users_path: Path) -> None:
-    """A login costs one stat(2), not a parse."""
+def test_file_is_not_read_again_while_it_stays_the_same(users_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login costs no parse, and once the file has settled not even its reading: one stat(2)."""
     users = CurrentUsers(users_path)
     first = users.get()
+    assert users.get() is first
 
-    assert all(users.get() is first for _ in range(3))
+    later = time.time_ns() + 2 * SETTLED_NANOSECONDS
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    with users_path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as page:
+        page[:5] = b"alice"
+        assert users.get() is first
+        page[:5] = b"carol"  # without a sign: only a reading would tell
+
+        assert users.get() is first
 
 
-def test_file_is_read_again_when_only_its_mode_has_changed(users_path: Path) -> None:
-    """A permission that is mended is noticed, although it changes neither content nor time of modification."""
+def test_mode_that_changes_is_noticed(users_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that everybody can read from now on is warned of, once, although nothing in it has changed."""
     users = CurrentUsers(users_path)
-    first = users.get()
-    users_path.chmod(0o640)
+    users_path.chmod(0o644)
+    for _ in range(3):
+        users.get()
 
-    assert users.get() is not first
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
 def test_logins_go_on_while_the_file_is_replaced(
