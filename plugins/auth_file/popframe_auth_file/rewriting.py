@@ -45,6 +45,8 @@ def rewrite(path: Path, edit: Callable[[bytes], bytes], lock_seconds: float = LO
         OSError: It cannot be read or written; the old file stays.
         TimeoutError: Other writers hold the lock all the time.
     """
+    if not path.name:
+        raise ValueError(f"{path} is a folder")
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while True:
@@ -125,13 +127,15 @@ def _written_beside(name: str, folder: int, content: bytes, status: os.stat_resu
     """Write a temporary file that is on disk and has the right owner and mode; what is left of it goes at the end."""
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
+    with _explained("no file can be made beside it"):
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:
             if status is not None:
                 mine = os.fstat(descriptor)
                 if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
-                    os.fchown(descriptor, status.st_uid, status.st_gid)
+                    with _explained("its owner and group cannot be kept"):
+                        os.fchown(descriptor, status.st_uid, status.st_gid)
                 os.fchmod(descriptor, status.st_mode & KEPT_MODE)
             file.write(content)
             file.flush()
@@ -140,6 +144,15 @@ def _written_beside(name: str, folder: int, content: bytes, status: os.stat_resu
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Say what the system refuses, where its own words would be taken for something about the file itself."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{what}: {error.strerror}") from error
 
 
 def _put_in_place(temporary: str, name: str, folder: int, *, is_new: bool) -> bool:

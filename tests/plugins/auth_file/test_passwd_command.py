@@ -37,6 +37,23 @@ os.execv(sys.executable, [sys.executable, "-m", "popframe", "passwd", *sys.argv[
 """
 """Runs the command as a shell in a terminal window would: in a session whose terminal is standard input."""
 
+RACE = """
+import argparse, io, os, sys
+from popframe_auth_file import passwd_command
+parser = argparse.ArgumentParser()
+passwd_command.add_arguments(parser)
+start, go = os.pipe()
+for name in sys.argv[2:]:
+    if os.fork() == 0:
+        os.close(go)
+        sys.stdin, sys.stdout = io.TextIOWrapper(io.BytesIO(name.encode())), sys.stderr
+        os.read(start, 1)
+        os._exit(passwd_command.run(parser.parse_args([sys.argv[1], name])))
+os.close(go)
+print(sorted({os.wait()[1] for _ in sys.argv[2:]}))
+"""
+"""Runs the command in as many processes as there are names, all from the same moment on; prints their statuses."""
+
 Passwd = Callable[..., int]
 
 
@@ -253,6 +270,7 @@ def test_symbolic_link_is_not_followed(
     ("name", "reason"),
     [
         (".", "Is a directory"),
+        ("/", "is a folder"),
         ("users/x", "Not a directory"),
         ("missing/x", "No such file or directory"),
         ("fifo", "not a regular file"),
@@ -442,20 +460,14 @@ def test_no_password_is_refused(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_twenty_commands_at_once_lose_nothing(users_path: Path, exists: bool) -> None:
+def test_twenty_processes_at_once_lose_nothing(users_path: Path, exists: bool) -> None:
     """Each change starts from the one before it, also where each would have made the file."""
     if not exists:
         users_path.unlink()
-    names = [f"user{number}" for number in range(20 if exists else 6)]
-    command = [sys.executable, "-m", "popframe", "passwd", "--scheme", "sha512crypt", str(users_path)]
-    processes = [
-        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for name in names
-    ]
-    for name, process in zip(names, processes, strict=True):
-        process.communicate(name.encode())
+    names = [f"user{number}" for number in range(20)]
+    done = subprocess.run([sys.executable, "-c", RACE, users_path, *names], capture_output=True, text=True, check=False)
 
-    assert [process.returncode for process in processes] == [0] * len(names)
+    assert (done.returncode, done.stdout) == (0, "[0]\n"), done.stderr
     assert {*parse(users_path.read_bytes(), "users")} == {*names, *(["alice"] if exists else [])}
     assert all(verify_password(name.encode(), hash_of(users_path, name)) for name in names)
     assert os.listdir(users_path.parent) == ["users"]

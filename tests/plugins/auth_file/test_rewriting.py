@@ -39,6 +39,23 @@ except OSError as error:
 """
 """Rewrites the file, and imports nothing else: dozens of these run under strace."""
 
+AS_NOBODY = """
+import importlib.util, os, pathlib, sys
+spec = importlib.util.spec_from_file_location("rewriting", sys.argv[1])
+rewriting = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(rewriting)
+os.chdir(sys.argv[2])
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    rewriting.rewrite(pathlib.Path("users"), lambda content: content + b"more\\n")
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+"""Rewrites the file ``users`` as somebody who could not come into its folder by the path that pytest gives it."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
@@ -64,6 +81,12 @@ def trace(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     script = [sys.executable, "-B", "-S", "-E", "-c", SCRIPT, rewriting.__file__, str(path)]
     strace = ["strace", "-qq", "-o", str(path.with_suffix(".trace")), "-e", f"trace={','.join(CALLS)}"]
     return subprocess.run([*strace, *options, *script], capture_output=True, text=True, check=False)
+
+
+def as_nobody(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Rewrite the file ``users`` of a folder as a user who owns nothing else."""
+    script = [sys.executable, "-B", "-S", "-E", "-c", AS_NOBODY, rewriting.__file__, str(folder)]
+    return subprocess.run(script, capture_output=True, text=True, check=False)
 
 
 def calls_of(path: Path) -> Iterator[tuple[str, int]]:
@@ -216,6 +239,49 @@ def test_edit_that_raises_changes_nothing(path: Path) -> None:
         rewrite(path, refuse)
     assert content_of(path) == before
     assert os.listdir(path.parent) == (["users"] if before else [])
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("folder_mode", "owner", "file_mode", "reason"),
+    [
+        (0o755, 65534, 0o600, "no file can be made beside it: Permission denied"),
+        (0o777, 0, 0o666, "its owner and group cannot be kept: Operation not permitted"),
+        (0o777, 65534, 0o400, "Permission denied"),
+        (0o777, 0, 0o640, "Permission denied"),
+    ],
+    ids=["folder", "owner", "read-only", "unreadable"],
+)
+def test_what_the_system_forbids_changes_nothing(
+    tmp_path: Path, folder_mode: int, owner: int, file_mode: int, reason: str
+) -> None:
+    """The message says what is forbidden; nothing is left in the folder."""
+    path = tmp_path / "users"
+    path.write_bytes(OLD)
+    os.chown(path, owner, owner)
+    path.chmod(file_mode)
+    tmp_path.chmod(folder_mode)
+    before = path.stat()
+    done = as_nobody(tmp_path)
+
+    assert (done.returncode, done.stderr) == (1, f"{reason}\n")
+    assert path.stat() == before
+    assert os.listdir(tmp_path) == ["users"]
+
+
+@needs_root
+def test_owner_needs_no_privilege(tmp_path: Path) -> None:
+    """Whoever owns file and folder can change the file."""
+    path = tmp_path / "users"
+    path.write_bytes(OLD)
+    for owned in (path, tmp_path):
+        os.chown(owned, 65534, 65534)
+    path.chmod(0o640)
+    done = as_nobody(tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.read_bytes() == OLD + b"more\n"
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (65534, 0o640)
 
 
 def test_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
