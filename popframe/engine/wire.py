@@ -90,7 +90,7 @@ def top(pieces: Iterable[bytes], line_count: int) -> Iterator[bytes]:
         yield piece
         left -= piece.count(b"\n", start)
     if in_header:
-        yield b"\r\n" if at_line_start else b"\r\n\r\n"
+        yield b"\r\n"
 
 
 def _header_end(piece: bytes, *, at_line_start: bool) -> int:
