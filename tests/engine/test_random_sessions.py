@@ -209,8 +209,8 @@ class WatchedStore:
 class Sessions(RuleBasedStateMachine):
     """Sessions on one maildrop, one after the other, with mail that arrives meanwhile.
 
-    P-025, P-030, P-031, P-034, P-037, P-042, P-044, P-049, P-057, P-066, P-068, P-070, P-071, P-072, P-077, P-083 to P-088,
-    P-096, P-097, P-100, H-012, H-023 and H-024, in any order of commands.
+    P-025, P-030, P-031, P-034, P-037, P-042, P-044, P-049, P-057, P-066, P-068, P-070, P-071, P-072, P-077, P-083,
+    P-084, P-086, P-087, P-088, P-096, P-097, P-100, H-012, H-023 and H-024, in any order of commands.
     """
 
     @initialize(contents=st.lists(CONTENTS, max_size=6), sizes=SIZES)
