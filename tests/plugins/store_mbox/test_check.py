@@ -16,9 +16,10 @@ from popframe import Account, PermanentFailure
 from popframe_store_mbox import Settings, StoreMbox
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS
 from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index, scan
-from popframe_store_mbox.tools.check import MboxCheck, MessageReport
-from popframe_store_mbox.tools.finding import Finding, printable, quoted
-from popframe_store_mbox.tools.lines import FileChangedError, why_text
+from popframe_store_mbox.tools.mbox.check import MboxCheck, MessageReport
+from popframe_store_mbox.tools.mbox.finding import Finding
+from popframe_store_mbox.tools.mbox.lines import FileChangedError, why_text
+from popframe_store_mbox.tools.text import printable, quoted
 
 FROM = b"From bob@example.org Mon Jan  5 09:00:00 2026\n"
 FROM_CRLF = FROM[:-1] + b"\r\n"

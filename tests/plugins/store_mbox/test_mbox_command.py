@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from popframe import Account
 from popframe_store_mbox import Settings, StoreMbox
-from popframe_store_mbox.tools import mbox_command
+from popframe_store_mbox.tools.mbox import command
 
 FROM = b"From bob@example.org Mon Jan  5 09:00:00 2026\n"
 GOOD = FROM + b"Subject: a\n\na\n\n"
@@ -38,14 +38,14 @@ Capture = pytest.CaptureFixture[str]
 def mbox(*arguments: object) -> int:
     """Run the command in this process."""
     parser = argparse.ArgumentParser()
-    mbox_command.add_arguments(parser)
-    return mbox_command.run(parser.parse_args([str(argument) for argument in arguments]))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "popframe", "mbox", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "80"})
+    argv = [sys.executable, "-m", "popframe", "mbox", *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "80"})
 
 
 # --- text ---------------------------------------------------------------------------------------------------------
@@ -251,17 +251,17 @@ def test_file_of_another_user_is_read_all_the_same() -> None:
     """Only the owner can leave the time of the last access alone; for others it is an ordinary access."""
     program = (
         "import argparse, os, sys\n"
-        "from popframe_store_mbox.tools import mbox_command\n"
+        "from popframe_store_mbox.tools.mbox import command\n"
         "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)\n"
-        "parser = argparse.ArgumentParser(); mbox_command.add_arguments(parser)\n"
-        "sys.exit(mbox_command.run(parser.parse_args(sys.argv[1:])))\n"
+        "parser = argparse.ArgumentParser(); command.add_arguments(parser)\n"
+        "sys.exit(command.run(parser.parse_args(sys.argv[1:])))\n"
     )
     with TemporaryDirectory() as directory:
         spool = Path(directory, "alice")
         spool.write_bytes(GOOD)
         spool.parent.chmod(0o755)
-        command = [sys.executable, "-c", program, "check", str(spool)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        argv = [sys.executable, "-c", program, "check", str(spool)]
+        result = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"{spool}: 1 message")
@@ -323,8 +323,8 @@ def test_memory_does_not_grow_with_the_file(spool: Path, mebibytes: int) -> None
     with spool.open("wb") as file:
         file.write(GOOD + FROM + b"Subject: b\n\n")
         file.truncate(mebibytes << 20)
-    command = f'ulimit -d {MAX_MEMORY_KIBIBYTES}; exec "{sys.executable}" -m popframe mbox check --json "{spool}"'
-    result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    line = f'ulimit -d {MAX_MEMORY_KIBIBYTES}; exec "{sys.executable}" -m popframe mbox check --json "{spool}"'
+    result = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
     message, _ = map(json.loads, result.stdout.splitlines())
     kinds = {finding["kind"]: finding["count"] for finding in message["findings"]}
 
@@ -356,8 +356,8 @@ def test_wrong_command_line_is_told(arguments: list[str]) -> None:
 def test_reader_that_has_seen_enough_ends_it(spool: Path) -> None:
     """``popframe mbox check … | head`` gives no trace."""
     spool.write_bytes(TORN * 5000)
-    command = f'"{sys.executable}" -m popframe mbox check "{spool}" | head -1'
-    result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    line = f'"{sys.executable}" -m popframe mbox check "{spool}" | head -1'
+    result = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
 
     assert (result.stdout, result.stderr) == ("message 1: offset 0, line 1, 41 octets as sent\n", "")
 
@@ -366,8 +366,8 @@ def test_full_disk_is_not_taken_for_a_file_that_cannot_be_read(spool: Path) -> N
     """The exit status says that the command failed, not that it was used wrongly."""
     spool.write_bytes(TORN * 5000)
     with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "popframe", "mbox", "check", str(spool)]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        argv = [sys.executable, "-m", "popframe", "mbox", "check", str(spool)]
+        result = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
     assert result.returncode == 1
     assert result.stderr == "popframe: [Errno 28] No space left on device\n"

@@ -12,8 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from popframe_store_mbox.lock import LockKind
-from popframe_store_mbox.tools.finding import printable
+from popframe_store_mbox.tools.text import printable
 
 MAX_RECORD_OCTETS = 300
 """Read of a file in which a holder signs: a process id and a host name or a time."""
@@ -47,7 +46,7 @@ def session_holder(path: str) -> str:
     return f"by {_process(int(pid))}, since {since.strip()}"
 
 
-def kernel_holder(kind: LockKind, status: os.stat_result) -> str | None:
+def kernel_holder(kind: str, status: os.stat_result) -> str | None:
     """Say who holds the kernel's lock on a file; None when nobody does, or when it cannot be seen.
 
     ``/proc/locks`` names the process, but for a lock of an open file description; that one's process is found only by
@@ -56,7 +55,7 @@ def kernel_holder(kind: LockKind, status: os.stat_result) -> str | None:
     file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     for line in _read("/proc/locks").splitlines():
         fields = line.split()
-        if len(fields) > 5 and fields[1] in _KERNEL_TYPES[kind] and fields[5] == file:
+        if len(fields) > 5 and fields[1] in _KERNEL_TYPES.get(kind, ()) and fields[5] == file:
             pid = int(fields[4])
             if pid <= 0:
                 pid = _find_process(fields[1], file)

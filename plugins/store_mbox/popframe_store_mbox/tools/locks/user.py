@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from popframe_store_mbox.tools.trial import Attempt, Outcome, Trial
+from popframe_store_mbox.tools.locks.trial import Attempt, Outcome, Trial
 
 READ_OCTETS = 65536
 """How much of the child's answer is read at a time."""
@@ -76,6 +76,14 @@ class User:
         # The first class that fits counts, as in the kernel, even if a later one allows more.
         shift = 6 if status.st_uid == self.uid else 3 if status.st_gid in self.groups else 0
         return status.st_mode >> shift & wanted == wanted
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or its number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def group_name(gid: int) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from popframe import PermanentFailure
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index, scan
-from popframe_store_mbox.tools.content_length import BLANK_LINE_ENDS, has_header_end, judge_content_length
-from popframe_store_mbox.tools.finding import (
+from popframe_store_mbox.tools.mbox.content_length import BLANK_LINE_ENDS, has_header_end, judge_content_length
+from popframe_store_mbox.tools.mbox.finding import (
     COPY,
     EMPTY,
     LEADING_BLANK_LINES,
@@ -24,11 +24,10 @@ from popframe_store_mbox.tools.finding import (
     NO_HEADER_END,
     PSEUDO_MESSAGE,
     Finding,
-    counted,
-    quoted,
 )
-from popframe_store_mbox.tools.lines import PIECE_OCTETS, LineCheck, read_pieces
-from popframe_store_mbox.tools.not_mbox import explain
+from popframe_store_mbox.tools.mbox.lines import PIECE_OCTETS, LineCheck, read_pieces
+from popframe_store_mbox.tools.mbox.not_mbox import explain
+from popframe_store_mbox.tools.text import counted, quoted
 from popframe_store_mbox.uid import digest_of
 
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")

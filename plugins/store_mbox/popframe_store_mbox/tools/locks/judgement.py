@@ -13,9 +13,9 @@ from pathlib import Path
 
 from popframe_store_mbox.lock import LockKind
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
-from popframe_store_mbox.tools.holder import dotlock_holder, kernel_holder
-from popframe_store_mbox.tools.trial import SESSION, Attempt, Outcome, Trial
-from popframe_store_mbox.tools.user import User
+from popframe_store_mbox.tools.locks.holder import dotlock_holder, kernel_holder
+from popframe_store_mbox.tools.locks.trial import SESSION, Attempt, Outcome, Trial, left_out
+from popframe_store_mbox.tools.locks.user import User
 
 
 def judge(user: User, place: Place, kinds: tuple[LockKind, ...]) -> Trial:
@@ -32,7 +32,7 @@ def judge(user: User, place: Place, kinds: tuple[LockKind, ...]) -> Trial:
         if kind == "dotlock":
             attempts.append(_judge_creating(user, kind, place.spool + DOTLOCK_SUFFIX))
         elif refusal or not os.path.lexists(place.spool):
-            attempts.append(Attempt(kind, Outcome.LEFT_OUT))
+            attempts.append(left_out(kind, refusal))
         else:
             attempts.append(_look_at(kind, place.spool))
     return Trial(refusal, tuple(attempts))
@@ -53,7 +53,7 @@ def _why_refused(user: User, spool: str) -> str:
     if status.st_uid != user.uid and user.uid != 0:
         return f"{spool} belongs to user {status.st_uid}, not to {user.uid}"
     may_open = _may_reach(user, os.path.dirname(spool)) and user.may(status, os.R_OK | os.W_OK)
-    return "" if may_open else f"{spool}: {user.name} may not open it for writing"
+    return "" if may_open else f"{spool}: user {user.name} may not open it for writing"
 
 
 def _may_reach(user: User, directory: str) -> bool:
@@ -62,7 +62,7 @@ def _may_reach(user: User, directory: str) -> bool:
     Raises:
         OSError: One of them cannot be looked at.
     """
-    return all(user.may(os.stat(folder), os.X_OK) for folder in (directory, *Path(directory).parents))
+    return all(user.may(os.stat(folder), os.X_OK) for folder in (Path(directory), *Path(directory).parents))
 
 
 def _judge_creating(user: User, name: str, path: str) -> Attempt:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS
-from popframe_store_mbox.tools.finding import (
+from popframe_store_mbox.tools.mbox.finding import (
     FROM_IN_TEXT,
     FROM_LINE_PROTECTED,
     LONE_CR,
@@ -24,9 +24,8 @@ from popframe_store_mbox.tools.finding import (
     QUOTED_FROM,
     Finding,
     Kind,
-    counted,
-    quoted,
 )
+from popframe_store_mbox.tools.text import counted, quoted
 
 PIECE_OCTETS = 1024 * 1024
 """Read at a time: as the scan, from here on larger reads are not faster."""

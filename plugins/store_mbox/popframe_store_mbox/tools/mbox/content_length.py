@@ -13,15 +13,9 @@ from collections.abc import Iterator
 
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index
-from popframe_store_mbox.tools.finding import (
-    CONTENT_LENGTH_BELIEVED,
-    CONTENT_LENGTH_IGNORED,
-    SHOWN_OCTETS,
-    Finding,
-    Kind,
-    quoted,
-)
-from popframe_store_mbox.tools.lines import FileChangedError
+from popframe_store_mbox.tools.mbox.finding import CONTENT_LENGTH_BELIEVED, CONTENT_LENGTH_IGNORED, Finding, Kind
+from popframe_store_mbox.tools.mbox.lines import FileChangedError
+from popframe_store_mbox.tools.text import SHOWN_OCTETS, quoted
 
 BLANK_LINE_ENDS = (b"\n\n", b"\n\r\n")
 """A line end, and a blank line behind it."""

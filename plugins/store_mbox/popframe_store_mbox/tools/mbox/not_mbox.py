@@ -6,8 +6,8 @@ import re
 
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS, NEXT_FROM_LINE
-from popframe_store_mbox.tools.finding import NOT_MBOX, Finding
-from popframe_store_mbox.tools.lines import read_pieces, why_text
+from popframe_store_mbox.tools.mbox.finding import NOT_MBOX, Finding
+from popframe_store_mbox.tools.mbox.lines import read_pieces, why_text
 
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 _KNOWN = (

@@ -19,7 +19,7 @@ from popframe import PermanentFailure, Refusal
 from popframe_store_mbox.lock import LockKind, LockPolicy, LockTimeout, held_locks
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
 from popframe_store_mbox.spool import read_without_dotlock
-from popframe_store_mbox.tools.holder import dotlock_holder, kernel_holder, session_holder
+from popframe_store_mbox.tools.locks.holder import dotlock_holder, kernel_holder, session_holder
 
 SESSION = "session"
 """The name, in this place, of the lock that a session holds from login to the end."""
@@ -77,6 +77,11 @@ class Trial:
     attempts: tuple[Attempt, ...]
 
 
+def left_out(kind: LockKind, refusal: str) -> Attempt:
+    """Return what is said of a lock on a spool that is not there, or that the server refuses."""
+    return Attempt(kind, Outcome.LEFT_OUT, text="the spool may not be opened" if refusal else "there is no spool yet")
+
+
 def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float) -> Trial:
     """Take the locks of a spool, as the user that this process is, and give them back.
 
@@ -94,7 +99,7 @@ def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float)
             held.callback(os.close, fd)
         for kind in kinds:
             if fd < 0 and kind != "dotlock":
-                attempts.append(Attempt(kind, Outcome.LEFT_OUT))
+                attempts.append(left_out(kind, refusal))
             else:
                 attempts.append(_try(held, place.spool, fd, kind, timeout_seconds))
     return Trial(refusal, tuple(attempts))

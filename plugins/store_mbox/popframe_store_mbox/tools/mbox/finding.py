@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SHOWN_OCTETS = 60
-"""How much of a line is shown: enough to find it again."""
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -66,20 +63,3 @@ class Finding:
     offset: int
     line: int
     text: str
-
-
-def printable(octets: bytes) -> str:
-    """Return octets as text that no terminal takes for an instruction."""
-    text = octets.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def quoted(octets: bytes) -> str:
-    """Return the beginning of a line between quotation marks."""
-    line = octets.partition(b"\n")[0].removesuffix(b"\r")
-    return f"'{printable(line[:SHOWN_OCTETS])}{'…' if len(line) > SHOWN_OCTETS else ''}'"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it has to be."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

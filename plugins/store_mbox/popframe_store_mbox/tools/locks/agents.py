@@ -35,7 +35,7 @@ class Agent:
         source: Who says so.
         question: Arguments with which the program tells its locks; empty when it cannot be asked.
         understand: Reads the answer; None when it makes no sense.
-        setting: The agent's own setting that changes them, in its own form; empty for none.
+        order_setting: The agent's own setting that decides about their order; empty for none.
         may_skip_dotlock: It goes on without the dot-lock where it may not create it.
         remark: What else is good to know.
     """
@@ -46,7 +46,7 @@ class Agent:
     source: str
     question: tuple[str, ...] = ()
     understand: Callable[[str], Locks | None] = lambda answer: None
-    setting: str = ""
+    order_setting: str = ""
     may_skip_dotlock: bool = False
     remark: str = ""
 
@@ -86,7 +86,6 @@ AGENTS = (
         source="postconf(5), mailbox_delivery_lock; order seen by strace of local(8) 3.7",
         question=("-h", "mailbox_delivery_lock"),
         understand=_postfix_locks,
-        setting="mailbox_delivery_lock",
         remark="unless mailbox_command, mailbox_transport or home_mailbox lead elsewhere",
     ),
     Agent(
@@ -94,8 +93,7 @@ AGENTS = (
         program="exim4",
         locks=("dotlock", "fcntl"),
         source="Exim specification, section 26.3; strace of exim 4.96",
-        setting="use_lockfile, use_fcntl_lock, use_flock_lock of the transport",
-        remark="unless its transport says otherwise",
+        remark="unless the transport has another use_lockfile, use_fcntl_lock or use_flock_lock",
     ),
     Agent(
         name="procmail",
@@ -121,10 +119,10 @@ AGENTS = (
         name="dovecot",
         program="doveconf",
         locks=("dotlock", "fcntl"),
-        source="doveconf -h mbox_write_locks; strace of dovecot-lda 2.3",
+        source="doveconf -h mbox_write_locks; strace of dovecot-lda 2.3: in that order",
         question=("-h", "mbox_write_locks"),
         understand=_dovecot_locks,
-        setting="mbox_write_locks",
+        order_setting="mbox_write_locks",
         may_skip_dotlock=True,
         remark="where it has mail in mbox files",
     ),
@@ -223,10 +221,12 @@ def warnings_about(ours: Locks, agent: Agent) -> list[str]:
         )
     if crossed := crossed_locks(ours, agent.locks):
         first, second = crossed
-        theirs = f"Set {agent.setting} for {agent.name}, or change" if agent.setting else "Change"
+        remedy = "Change"
+        if agent.order_setting:
+            remedy = f"Set {agent.order_setting} = {' '.join(common)} in {agent.name}, or change"
         warnings.append(
             f"{agent.name} takes {second} before {first}, the server {first} before {second}: each may hold what the "
-            f"other waits for, until one gives up. {theirs} the order of the setting locks."
+            f"other waits for, until one gives up. {remedy} the order of the setting locks."
         )
     return warnings
 
@@ -235,11 +235,11 @@ def warnings_between(agents: Sequence[Agent]) -> list[str]:
     """Say which agents may damage a spool among themselves, whatever the server does."""
     groups: dict[Locks, list[str]] = {}
     for agent in agents:
-        groups.setdefault(agent.locks, []).append(agent.name)
-    alike = [(locks, f"{', '.join(names)} ({', '.join(locks)})") for locks, names in groups.items()]
+        groups.setdefault(tuple(sorted(agent.locks)), []).append(agent.name)
+    alike = [(locks, f"{', '.join(names)} ({' and '.join(locks)})") for locks, names in groups.items()]
     return [
         f"{one} on one side and {other} on the other have no lock in common: when both deliver at once, mail gets "
-        "mixed. The server has no part in this and cannot prevent it."
+        "mixed. The server cannot prevent that."
         for place, (ours, one) in enumerate(alike)
         for theirs, other in alike[place + 1 :]
         if not common_locks(ours, theirs)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from popframe_store_mbox.tools.check import MessageReport
-from popframe_store_mbox.tools.finding import Finding, Kind, counted, printable
-
-MIN_COLUMNS = 40
-"""Narrowest terminal that text is wrapped for; a narrower one breaks the lines itself."""
+from popframe_store_mbox.tools.mbox.check import MessageReport
+from popframe_store_mbox.tools.mbox.finding import Finding, Kind
+from popframe_store_mbox.tools.text import LineWriter, counted, printable
 
 
 @dataclass(slots=True)
@@ -77,7 +73,7 @@ class TextOutput:
     """Text, wrapped where standard output is a terminal."""
 
     def __init__(self) -> None:
-        self._columns = max(MIN_COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 0
+        self._write = LineWriter().write
 
     def write_message(self, report: MessageReport) -> None:
         """Write three lines and one for each finding."""
@@ -87,7 +83,7 @@ class TextOutput:
         self._write(f"  {printable(report.from_line)}")
         for finding in report.findings:
             self._write_finding(finding)
-        self._write("")
+        self._write()
 
     def write_summary(self, summary: Summary) -> None:
         """Write what the file is, and in how many messages something was found."""
@@ -108,11 +104,6 @@ class TextOutput:
 
     def _write_item(self, kind: Kind, text: str) -> None:
         self._write(f"  {'odd: ' if kind.is_odd else 'note:'} {text}")
-
-    def _write(self, line: str) -> None:
-        if self._columns and len(line) > self._columns:
-            line = textwrap.fill(line, self._columns, subsequent_indent=" " * 8, break_on_hyphens=False)
-        sys.stdout.write(f"{line}\n")
 
 
 class JsonOutput:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from popframe_store_mbox.file import FileState
-from popframe_store_mbox.tools.check import MboxCheck, MessageReport
-from popframe_store_mbox.tools.finding import CHANGED, Finding, printable
-from popframe_store_mbox.tools.lines import FileChangedError
-from popframe_store_mbox.tools.report import JsonOutput, Output, Summary, TextOutput
+from popframe_store_mbox.tools.mbox.check import MboxCheck, MessageReport
+from popframe_store_mbox.tools.mbox.finding import CHANGED, Finding
+from popframe_store_mbox.tools.mbox.lines import FileChangedError
+from popframe_store_mbox.tools.mbox.report import JsonOutput, Output, Summary, TextOutput
+from popframe_store_mbox.tools.text import printable_path
 
 EXIT_NOTHING_ODD = 0
 EXIT_ODD = 1
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _complain(path: Path, error: OSError) -> int:
-    sys.stderr.write(f"popframe mbox: {printable(os.fsencode(path))}: {error.strerror or error}\n")
+    sys.stderr.write(f"popframe mbox: {printable_path(path)}: {error.strerror or error}\n")
     return EXIT_USAGE
 
 
@@ -137,7 +138,7 @@ class _UnreadableError(Exception):
 def _check(fd: int, path: Path, output: Output, *, tells_all: bool) -> int:
     """Go through the file and write what was found; return the exit status."""
     state = FileState.of(fd)
-    summary = Summary(printable(os.fsencode(path)), state.size)
+    summary = Summary(printable_path(path), state.size)
     for report in _reports(fd, state.size, summary):
         summary.add_message(report)
         if report.is_odd or tells_all:

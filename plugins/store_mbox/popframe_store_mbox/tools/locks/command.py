@@ -1,0 +1,233 @@
+"""Try the locks on a spool, and compare them with those of the mail agents of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from popframe import Account, ConfigError, PermanentFailure
+from popframe_store_mbox.lock import LockKind
+from popframe_store_mbox.place import Place, find_place
+from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
+from popframe_store_mbox.tools.locks.advice import file_system_type, warnings_about_trial
+from popframe_store_mbox.tools.locks.agents import Agent, installed_agents, warnings_about, warnings_between
+from popframe_store_mbox.tools.locks.configuration import Configured, read_configuration
+from popframe_store_mbox.tools.locks.holder import kernel_holder
+from popframe_store_mbox.tools.locks.judgement import judge
+from popframe_store_mbox.tools.locks.trial import Attempt, Outcome, Trial, try_locks
+from popframe_store_mbox.tools.locks.user import User, as_user, group_name, user_name
+from popframe_store_mbox.tools.text import LineWriter, counted, printable, printable_path
+
+EXIT_GOOD = 0
+EXIT_WARNINGS = 1
+EXIT_USAGE = 2
+
+DEFAULT_TIMEOUT_SECONDS = 1.0
+"""Longer than a delivery takes, and short enough for somebody who waits for the answer."""
+
+DESCRIPTION = "Look into the locks on mail spools."
+
+CHECK_DESCRIPTION = """\
+Take the locks that the server takes on a spool, in its order, each while those
+before it are held, and give them back at once. Tell for each whether it could
+be had and how long that took; who holds it, if not; and what has to be done
+where it can never be had, as the dot-lock in a directory such as Debian's
+/var/mail (mode 2775, root:mail). Then tell which locks the mail agents take
+that are installed here (postfix, exim, procmail, maildrop, dma, dovecot,
+mailutils), who says so, and whether one of them and the server could miss each
+other or wait for each other.
+
+Nothing else is changed: no spool is made, no session begins, no old dot-lock is
+broken. Mail that is being delivered waits for the moment that the locks are
+held.
+
+The session's own lock, which keeps a second login out, is looked at as well.
+"""
+
+CHECK_EPILOG = """\
+user:
+  The locks are tried as the user NAME; without --user as the configuration's
+  server.run_as, else (for root) as the owner of the spool. Root becomes that
+  user in a child process. Anybody else can try them only as himself; for
+  another user, what owner, group and mode say is told, who holds what at
+  present, and no lock is taken.
+
+exit status:
+  0  all locks could be had, and no agent disagrees
+  1  something is to be mended, or a lock is held; each is told as a warning
+  2  the command line or the configuration is wrong, or there is no such
+     directory
+
+examples:
+  popframe locks check /var/mail/alice
+  popframe locks check --config /etc/popframe.toml /var/mail/alice
+  popframe locks check --user popframe --timeout 0 /srv/mail/alice
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of ``popframe locks`` and their options."""
+    parser.description = DESCRIPTION
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    check = actions.add_parser(
+        "check",
+        help="try the locks on a spool, and compare them with those of the local agents",
+        description=CHECK_DESCRIPTION,
+        epilog=CHECK_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    check.add_argument("path", metavar="PATH", type=Path, help="the spool")
+    check.add_argument("--config", metavar="FILE", type=Path, help="the configuration; default: that of the plugin")
+    check.add_argument("--user", metavar="NAME", help="the user that a session is")
+    check.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=DEFAULT_TIMEOUT_SECONDS,
+        help="longest wait for each lock (default: %(default)g)",
+    )
+
+
+def seconds(text: str) -> float:
+    """Read a time in seconds."""
+    value = float(text)
+    if not 0 <= value <= MAX_LOCK_TIMEOUT_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {MAX_LOCK_TIMEOUT_SECONDS}")
+    return value
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Try the locks, write what came of it, and return the exit status."""
+    try:
+        configured = read_configuration(arguments.config) if arguments.config else Configured(Settings())
+        place = _place(arguments.path, configured.settings)
+        user = _user(arguments.user or configured.run_as, place)
+    except (ConfigError, PermanentFailure) as error:
+        sys.stderr.write(f"popframe locks: {error}\n")
+        return EXIT_USAGE
+    kinds = configured.settings.locks
+    file_system = file_system_type(os.path.dirname(place.spool))
+    trial = _try(place, user, kinds, arguments.timeout)
+    agents = installed_agents()
+    warnings = [
+        *warnings_about_trial(trial, place, user, file_system),
+        *(warning for agent in agents for warning in warnings_about(kinds, agent)),
+        *warnings_between(agents),
+    ]
+    lines = LineWriter()
+    for line in _about_spool(place, file_system):
+        lines.write(line)
+    origin = printable_path(arguments.config) if arguments.config else "the plugin's defaults"
+    lines.write(f"locks of {origin}: {', then '.join(kinds)}; {_how(user)}")
+    lines.write()
+    for attempt in trial.attempts:
+        lines.write(_in_words(attempt), indent=12)
+    lines.write()
+    for line in _about_agents(agents):
+        lines.write(line, indent=12)
+    for warning in warnings:
+        lines.write()
+        lines.write(f"warning: {warning}", indent=9)
+    return EXIT_WARNINGS if warnings else EXIT_GOOD
+
+
+def _place(path: Path, settings: Settings) -> Place:
+    """Return the files of a spool.
+
+    Raises:
+        ConfigError: There is no such directory.
+        PermanentFailure: No spool can have such a name.
+    """
+    place = find_place(Account("", maildrop=os.path.abspath(path)), Path("/"), settings.state_dir)
+    if not os.path.isdir(os.path.dirname(place.spool)):
+        raise ConfigError(f"{printable_path(os.path.dirname(place.spool))}: no such directory")
+    return place
+
+
+def _user(name: str, place: Place) -> User:
+    """Return the user to try the locks as.
+
+    Raises:
+        ConfigError: There is no user of that name.
+    """
+    if name:
+        try:
+            return User.named(name)
+        except KeyError as exc:
+            raise ConfigError(f"this machine has no user {name!r}") from exc
+    if os.geteuid() == 0:
+        try:
+            status = os.lstat(place.spool)
+        except FileNotFoundError:
+            return User.own()
+        return User.numbered(status.st_uid, status.st_gid)
+    return User.own()
+
+
+def _try(place: Place, user: User, kinds: tuple[LockKind, ...], timeout_seconds: float) -> Trial:
+    """Try the locks as the user, or judge them where that cannot be."""
+    if user.uid == os.geteuid():
+        return try_locks(place, kinds, timeout_seconds)
+    if os.geteuid() != 0:
+        return judge(user, place, kinds)
+    trial = as_user(user, lambda: try_locks(place, kinds, timeout_seconds))
+    return replace(trial, attempts=tuple(_with_holder(attempt, place) for attempt in trial.attempts))
+
+
+def _with_holder(attempt: Attempt, place: Place) -> Attempt:
+    """Name the holder of a kernel's lock where the user could not see who it is, but root can."""
+    if attempt.outcome is Outcome.HELD and attempt.name in ("fcntl", "flock"):
+        with suppress(OSError):
+            return replace(attempt, text=kernel_holder(attempt.name, os.lstat(place.spool)) or attempt.text)
+    return attempt
+
+
+# --- in words -----------------------------------------------------------------------------------------------------
+
+
+def _about_spool(place: Place, file_system: str) -> Iterator[str]:
+    """Say what the spool is."""
+    shown = printable_path(place.spool)
+    where = f"on {file_system}" if file_system else "on an unknown file system"
+    try:
+        status = os.lstat(place.spool)
+    except OSError as exc:
+        missing = isinstance(exc, FileNotFoundError)
+        yield f"{shown}: no such file, so an empty maildrop; {where}" if missing else f"{shown}: {exc.strerror}"
+    else:
+        owner = f"{user_name(status.st_uid)}:{group_name(status.st_gid)}"
+        yield f"{shown}: {counted(status.st_size, 'octet')}, mode {stat.S_IMODE(status.st_mode):04o} {owner}, {where}"
+
+
+def _how(user: User) -> str:
+    """Say as whom the locks were tried, or that they were not."""
+    who = f"{user.name} (uid {user.uid})"
+    if user.uid == os.geteuid() or os.geteuid() == 0:
+        return f"tried as {who}"
+    return f"not tried: only root can become {who}, so this is what owner, group and mode say"
+
+
+def _in_words(attempt: Attempt) -> str:
+    """Say what came of one lock."""
+    text = {
+        Outcome.TAKEN: f"taken in {attempt.seconds * 1000:.1f} ms",
+        Outcome.FREE: "free",
+        Outcome.HELD: f"held {attempt.text}" + (f" (waited {attempt.seconds:.1f} s)" if attempt.seconds else ""),
+        Outcome.LEFT_OUT: f"not tried: {attempt.text}",
+    }.get(attempt.outcome, f"{attempt.outcome.value}: {attempt.text}")
+    return f"  {attempt.name:<8}  {printable(text.encode())}"
+
+
+def _about_agents(agents: Sequence[Agent]) -> Iterator[str]:
+    """Say which locks the agents of this machine take, and who says so."""
+    yield "mail agents on this machine:" if agents else "mail agents on this machine: none whose locks are known"
+    for agent in agents:
+        remark = f"; {agent.remark}" if agent.remark else ""
+        yield f"  {agent.name:<9} {', then '.join(agent.locks)} ({agent.source}{remark})"

@@ -1,0 +1,1 @@
+"""``popframe mbox``: what the server makes of an mbox file, and what is odd about it."""
