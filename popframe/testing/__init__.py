@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from popframe.testing.accounts import MemoryAccounts
 from popframe.testing.client import RawClient
+from popframe.testing.crash import KILL, CrashHarness, Point
 from popframe.testing.dialogue import (
     DialogueError,
     SocketTransport,
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from popframe.testing.maildrop_contract import HookedStore, MaildropContract, StoreUnderTest
 
 __all__ = [
+    "KILL",
     "AuthenticatorContract",
+    "CrashHarness",
     "DialogueError",
     "EngineServer",
     "HookedStore",
@@ -42,6 +45,7 @@ __all__ = [
     "MemoryAccounts",
     "MemoryMaildrop",
     "MemoryStore",
+    "Point",
     "RawClient",
     "ServerProcess",
     "SocketTransport",

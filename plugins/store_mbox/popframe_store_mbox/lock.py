@@ -153,19 +153,26 @@ def _take_dotlock(spool: str, policy: LockPolicy, dead_pid: int | None) -> Calla
     """Create the dot-lock; return what removes it."""
     path = spool + DOTLOCK_SUFFIX
     for _ in _attempts(policy.timeout_seconds):
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        except FileExistsError:
-            if _break_if_stale(path, policy, dead_pid):
-                _logger.warning("broke the stale dot-lock %s", path)
-            continue
-        except PermissionError as exc:
-            raise PermanentFailure(f"no permission to create the dot-lock {path}") from exc
-        except OSError as exc:
-            raise refusal_for(exc, f"creating the dot-lock {path}") from exc
-        _sign(fd)
-        return partial(_remove_dotlock, path, fd)
+        fd = _create_dotlock(path)
+        if fd is None and _break_if_stale(path, policy, dead_pid):
+            _logger.warning("broke the stale dot-lock %s", path)
+            fd = _create_dotlock(path)  # at once, also where there is no patience for a second attempt
+        if fd is not None:
+            _sign(fd)
+            return partial(_remove_dotlock, path, fd)
     raise LockTimeout(f"{path}: dot-lock held for {policy.timeout_seconds:g} s by {_holder_for_log(path)}")
+
+
+def _create_dotlock(path: str) -> int | None:
+    """Create the file, or return None when there is one."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return None
+    except PermissionError as exc:
+        raise PermanentFailure(f"no permission to create the dot-lock {path}") from exc
+    except OSError as exc:
+        raise refusal_for(exc, f"creating the dot-lock {path}") from exc
 
 
 def _sign(fd: int) -> None:

@@ -1,0 +1,222 @@
+"""A session or delivery that dies, or fails, at any system call loses nothing, doubles nothing, leaves no litter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from popframe import Account
+from popframe.testing.crash import KILL, CrashHarness, Point
+from popframe_store_mbox import Settings, StoreMbox, indexed
+
+pytestmark = [
+    pytest.mark.skipif(not CrashHarness.is_possible(), reason="needs strace (Debian: apt-get install strace)"),
+    pytest.mark.timeout(120),
+]
+
+ALICE = Account("alice")
+COUNT = 6
+ERRORS = ("ENOSPC", "EDQUOT", "EIO")
+DISK_CALLS = frozenset(
+    {
+        "openat",
+        "write",
+        "pwrite64",
+        "ftruncate",
+        "fsync",
+        "fdatasync",
+        "rename",
+        "link",
+        "unlink",
+        "fchown",
+        "utimensat",
+    }
+)
+"""What a full disk, a quota or a broken disk can make fail."""
+
+
+def message(number: int) -> bytes:
+    """Return one message of the spool, each of another length."""
+    return b"Subject: number %d\n\n" % number + b"line of message %d\n" % number * (number * 40 + 1)
+
+
+def entry(text: bytes) -> bytes:
+    """Return a message as it stands in the spool."""
+    return b"From a@example.org Mon Jan  5 09:00:00 2026\n" + text + b"\n"
+
+
+MESSAGES = [message(number) for number in range(COUNT)]
+LATE = message(99)
+PATHS = {
+    "nothing": set[int](),
+    "all": set(range(COUNT)),
+    "the newest": {COUNT - 1},
+    "the last three": {3, 4, 5},
+    "the first": {0},
+    "one in the middle": {2},
+    "every second": {0, 2, 4},
+}
+
+
+@dataclass
+class Site:
+    """A spool in a folder, and where the scenario keeps its state."""
+
+    folder: Path
+    state_dir: Path | None
+    small: int
+    deleted: set[int]
+    arrives: bool
+
+    @property
+    def argument(self) -> dict[str, object]:
+        """What the scenario gets."""
+        return {
+            "folder": str(self.folder),
+            "state_dir": str(self.state_dir) if self.state_dir else "",
+            "small": self.small,
+            "deleted": sorted(self.deleted),
+            "arrives": entry(LATE).decode() if self.arrives else "",
+            "deliver": "",
+        }
+
+    def prepare(self) -> None:
+        """Put everything back to the beginning."""
+        for place in (self.folder, self.state_dir):
+            for path in place.iterdir() if place else ():
+                path.unlink()
+        spool = self.folder / "alice"
+        spool.write_bytes(b"".join(map(entry, MESSAGES)))
+        os.utime(spool, ns=(0, 0))
+        read(self)
+
+    def litter(self) -> set[str]:
+        """Return the files that should not be there when no session is open."""
+        places = [place for place in (self.folder, self.state_dir) if place]
+        names = {path.name for place in places for path in place.iterdir()}
+        return {name for name in names if name != "alice" and not name.endswith(("popframe-lock", "popframe-index"))}
+
+
+def read(site: Site) -> dict[str, bytes]:
+    """Return what a new session finds: messages by unique-id, in order.
+
+    It comes when a dot-lock that nobody could sign any more has become stale.
+    """
+    for lock in site.folder.glob("*.lock"):
+        os.utime(lock, (0, 0))
+    store = StoreMbox(Settings(spool_dir=site.folder, state_dir=site.state_dir, lock_timeout_seconds=0))
+    maildrop = store.popframe_open_maildrop(ALICE)
+    try:
+        return {uid: b"".join(maildrop.read_message(at)) for at, uid in enumerate(maildrop.message_uids())}
+    finally:
+        maildrop.close()
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[CrashHarness]:
+    """Yield the harness with the scenario loaded."""
+    with CrashHarness(Path(__file__).with_name("crash_scenario.py")) as made:
+        yield made
+
+
+@pytest.fixture(params=list(PATHS))
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    """Return a site for one way to end a session."""
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    return Site(folder, None, 64 * 1024, PATHS[request.param], arrives=False)
+
+
+@pytest.fixture
+def _indexed(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
+    """Let the site have an index, and its state elsewhere."""
+    monkeypatch.setattr(indexed, "SMALL_SPOOL_OCTETS", 0)
+    site.small = 0
+    site.state_dir = site.folder.with_name("state")
+    site.state_dir.mkdir()
+
+
+def strike_everywhere(harness: CrashHarness, site: Site, uids: list[str]) -> int:
+    """Kill the session at each call in turn, and look at what is left each time; return how often."""
+    site.prepare()
+    points = list(harness.points(site.argument))
+    for point in points:
+        site.prepare()
+        status, did_come = harness.run(site.argument, point, KILL)
+        assert did_come, f"{point} did not come: status {status}"
+        look(site, uids, point)
+    return len(points)
+
+
+def look(site: Site, uids: list[str], point: Point) -> None:
+    """Make sure that every message that was not marked is there once, and the marked ones whole or gone."""
+    found = read(site)
+    kept = [uids[at] for at in range(COUNT) if at not in site.deleted]
+    expected = dict(zip(uids, MESSAGES, strict=True))
+
+    assert [uid for uid in found if uid in kept] == kept, f"killed at {point}"
+    for uid, text in found.items():
+        assert text == expected.get(uid, LATE), f"killed at {point}"
+    assert len(found) <= COUNT + site.arrives
+    assert site.litter() == set(), f"killed at {point}"
+    assert read(site) == found
+
+
+def test_a_session_that_is_killed_at_any_call_loses_nothing(harness: CrashHarness, site: Site) -> None:
+    """Every way through QUIT, every call of it (H-086)."""
+    site.prepare()
+    uids = list(read(site))
+
+    assert strike_everywhere(harness, site, uids) > 10
+
+
+@pytest.mark.usefixtures("_indexed")
+def test_the_same_with_an_index_and_mail_that_arrives(harness: CrashHarness, site: Site) -> None:
+    """The index is never believed against the spool, and what arrives meanwhile is there if it was written."""
+    site.arrives = True
+    site.prepare()
+    uids = list(read(site))
+
+    assert strike_everywhere(harness, site, uids) > 10
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_session_whose_disk_fails_at_any_call_keeps_the_spool(harness: CrashHarness, site: Site, error: str) -> None:
+    """Refused or not, every message that was not marked is there, and every marked one is whole or gone (H-084)."""
+    site.prepare()
+    uids = list(read(site))
+    before = (site.folder / "alice").read_bytes()
+    site.prepare()
+    for point in list(harness.points(site.argument)):
+        if point.call not in DISK_CALLS:
+            continue
+        site.prepare()
+        status, did_come = harness.run(site.argument, point, error)
+        assert did_come
+        after = (site.folder / "alice").read_bytes()
+        assert status in (0, 3), f"{error} at {point}"
+        if status == 0 and not site.deleted:
+            assert after == before
+        look(site, uids, point)
+
+
+def test_a_delivery_that_is_killed_at_any_call_is_whole_or_not_there(harness: CrashHarness, site: Site) -> None:
+    """Half a message is never shown as one, and no other message suffers."""
+    if site.deleted:
+        return
+    site.prepare()
+    uids = list(read(site))
+    text = "Subject: new\n\n" + "a line of new mail\n" * 1000
+    argument = {**site.argument, "deliver": text}
+    for point in list(harness.points(argument)):
+        site.prepare()
+        harness.run(argument, point, KILL)
+        found = read(site)
+
+        assert list(found)[:COUNT] == uids
+        assert list(found.values())[:COUNT] == MESSAGES
+        assert site.litter() == set(), point
