@@ -21,12 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-CALLS = tuple(
-    """
-    openat write pwrite64 writev pwritev ftruncate fallocate copy_file_range fsync fdatasync rename renameat2 link linkat
-    unlink unlinkat mkdir rmdir fchown fchmod utimensat flock fcntl close
-    """.split()
-)
+CALLS = (
+    "openat", "write", "pwrite64", "writev", "pwritev", "ftruncate", "fallocate", "copy_file_range",
+    "fsync", "fdatasync", "rename", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "rmdir",
+    "fchown", "fchmod", "utimensat", "flock", "fcntl", "close",
+)  # fmt: skip
 """What changes files, what makes changes durable, and what takes and gives back locks. Whatever a process does between
 two of these leaves nothing behind, so dying there is dying at the next one."""
 
