@@ -44,8 +44,8 @@ def _warnings_about(attempt: Attempt, place: Place, user: User, file_system: str
     name, outcome = attempt.name, attempt.outcome
     if outcome is Outcome.FORBIDDEN and name == SESSION:
         yield (
-            f"A session of user {user.name} cannot begin, because its lock cannot be made: {attempt.text}. Set state_dir to "
-            f"a directory in which that user may create files."
+            f"No session of user {user.name} can begin, because its lock cannot be made: {attempt.text}. Set state_dir "
+            "to a directory in which that user may create files."
         )
     elif outcome is Outcome.FORBIDDEN and name == "dotlock":
         yield _dotlock_advice(os.path.dirname(place.spool), user)
@@ -76,7 +76,7 @@ def _dotlock_advice(directory: str, user: User) -> str:
     by_group = ""
     if status.st_mode & stat.S_IWGRP and status.st_gid not in user.groups:
         by_group = (
-            f" Or let user {user.name} be in group {group} (adduser {user.name} {group}), if it is the server's own user: "
+            f" Or let user {user.name} be in group {group} (adduser {user.name} {group}), if it is the server's own: "
             "it may then read every spool that this group may."
         )
     return (

@@ -137,13 +137,12 @@ AGENTS = (
 """Those of which the locks are known; libraries and mail readers are not among them."""
 
 
-def installed_agents(folders: Sequence[str] = SYSTEM_FOLDERS) -> list[Agent]:
+def installed_agents(path: str) -> list[Agent]:
     """Return the agents that are installed, each with the path of its program and the locks that it takes.
 
     Args:
-        folders: Where to look.
+        path: Where to look: folders with colons between, as in the environment's ``PATH``.
     """
-    path = os.pathsep.join(folders)
     found = ((agent, shutil.which(agent.program, path=path)) for agent in AGENTS)
     return [_asked(replace(agent, program=program)) for agent, program in found if program]
 

@@ -16,7 +16,13 @@ from popframe_store_mbox.lock import LockKind
 from popframe_store_mbox.place import Place, find_place
 from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
 from popframe_store_mbox.tools.locks.advice import file_system_type, warnings_about_trial
-from popframe_store_mbox.tools.locks.agents import Agent, installed_agents, warnings_about, warnings_between
+from popframe_store_mbox.tools.locks.agents import (
+    SYSTEM_FOLDERS,
+    Agent,
+    installed_agents,
+    warnings_about,
+    warnings_between,
+)
 from popframe_store_mbox.tools.locks.configuration import Configured, read_configuration
 from popframe_store_mbox.tools.locks.holder import kernel_holder
 from popframe_store_mbox.tools.locks.judgement import judge
@@ -38,25 +44,26 @@ Take the locks that the server takes on a spool, in its order, each while those
 before it are held, and give them back at once. Tell for each whether it could
 be had and how long that took; who holds it, if not; and what has to be done
 where it can never be had, as the dot-lock in a directory such as Debian's
-/var/mail (mode 2775, root:mail). Then tell which locks the mail agents take
-that are installed here (postfix, exim, procmail, maildrop, dma, dovecot,
-mailutils), who says so, and whether one of them and the server could miss each
-other or wait for each other.
+/var/mail (mode 2775, root:mail). The session's own lock, which keeps a second
+login out, is looked at as well.
+
+Then tell which locks those mail agents take that are installed here (postfix,
+exim, procmail, maildrop, dma, dovecot, mailutils), who says so, and whether one
+of them and the server could miss each other, so that both write at once, or
+could each hold what the other waits for.
 
 Nothing else is changed: no spool is made, no session begins, no old dot-lock is
-broken. Mail that is being delivered waits for the moment that the locks are
+broken. Mail that is being delivered waits for the moment in which the locks are
 held.
-
-The session's own lock, which keeps a second login out, is looked at as well.
 """
 
 CHECK_EPILOG = """\
 user:
   The locks are tried as the user NAME; without --user as the configuration's
-  server.run_as, else (for root) as the owner of the spool. Root becomes that
-  user in a child process. Anybody else can try them only as himself; for
-  another user, what owner, group and mode say is told, who holds what at
-  present, and no lock is taken.
+  server.run_as, else (for root) as the owner of the spool, or as the user of
+  its name when there is none yet. Root becomes that user in a child process.
+  Anybody else can try them only as himself; for another user, what owner,
+  group and mode say is told, who holds what at present, and no lock is taken.
 
 exit status:
   0  all locks could be had, and no agent disagrees
@@ -93,6 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_TIMEOUT_SECONDS,
         help="longest wait for each lock (default: %(default)g)",
     )
+    check.add_argument(
+        "--agent-path",
+        metavar="FOLDERS",
+        default=os.pathsep.join(SYSTEM_FOLDERS),
+        help="where to look for mail agents: folders with colons between (default: those of the system)",
+    )
 
 
 def seconds(text: str) -> float:
@@ -115,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = configured.settings.locks
     file_system = file_system_type(os.path.dirname(place.spool))
     trial = _try(place, user, kinds, arguments.timeout)
-    agents = installed_agents()
+    agents = installed_agents(arguments.agent_path)
     warnings = [
         *warnings_about_trial(trial, place, user, file_system),
         *(warning for agent in agents for warning in warnings_about(kinds, agent)),
@@ -166,8 +179,10 @@ def _user(name: str, place: Place) -> User:
         try:
             status = os.lstat(place.spool)
         except FileNotFoundError:
-            return User.own()
-        return User.numbered(status.st_uid, status.st_gid)
+            with suppress(KeyError):
+                return User.named(os.path.basename(place.spool))
+        else:
+            return User.numbered(status.st_uid, status.st_gid)
     return User.own()
 
 

@@ -52,8 +52,8 @@ def read_configuration(path: Path) -> Configured:
     try:
         settings = Settings.model_validate_json(json.dumps(table, default=str), context={"directory": path.parent})
     except ValidationError as exc:
-        problems = [(".".join(map(str, error["loc"])), error["msg"]) for error in exc.errors(include_input=False)]
-        raise ConfigError("\n".join(f"{shown}: plugin.{PLUGIN}.{key}: {message}" for key, message in problems)) from exc
+        keys = ", ".join(dict.fromkeys(str(error["loc"][0]) for error in exc.errors() if error["loc"]))
+        raise ConfigError(f"{shown}: mistakes in plugin.{PLUGIN} ({keys}): see 'popframe check-config'") from exc
     run_as = _table(tables, "server").get("run_as")
     return Configured(settings, run_as if isinstance(run_as, str) else "")
 
