@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from popframe import Account, IncomingMessage, PermanentFailure, TemporaryFailure
 from popframe.testing.maildrop_contract import as_sent
-from popframe_store_mbox import StoreMbox
+from popframe_store_mbox import Settings, StoreMbox
 from popframe_store_mbox.delivery import stored_form
 
 ALICE = Account("alice")
@@ -98,18 +99,18 @@ def test_text_is_stored_so_that_no_line_of_it_separates(content: bytes, stored: 
     assert stored_form(content) == stored
 
 
+@pytest.mark.timeout(300)  # each example syncs three deliveries to the disk, and make test-long has 5000
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([FROM, b"\n", b"\r\n", b"\n\n", b"Content-Length: 9\n"])))
-def test_any_message_stays_one_message(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
+def test_any_message_stays_one_message(parts: list[bytes]) -> None:
     """Whatever a sender writes, he cannot make a second message of it or hide the next one."""
-    from popframe_store_mbox import Settings
-
-    store = StoreMbox(Settings(spool_dir=tmp_path_factory.mktemp("mail")))
-    for content in (b"Subject: before\n\n", b"".join(parts), b"Subject: after\n\n"):
-        store.popframe_deliver_message(ALICE, incoming(content))
-    maildrop = store.popframe_open_maildrop(ALICE)
-    messages = [as_sent(b"".join(maildrop.read_message(index))) for index in range(len(maildrop.message_uids()))]
-    sizes = list(maildrop.message_octets())
-    maildrop.close()
+    with TemporaryDirectory() as directory:
+        store = StoreMbox(Settings(spool_dir=Path(directory)))
+        for content in (b"Subject: before\n\n", b"".join(parts), b"Subject: after\n\n"):
+            store.popframe_deliver_message(ALICE, incoming(content))
+        maildrop = store.popframe_open_maildrop(ALICE)
+        messages = [as_sent(b"".join(maildrop.read_message(index))) for index in range(len(maildrop.message_uids()))]
+        sizes = list(maildrop.message_octets())
+        maildrop.close()
 
     assert len(messages) == 3
     assert sizes == [len(message) for message in messages]
