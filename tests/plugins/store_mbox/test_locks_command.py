@@ -35,7 +35,7 @@ from popframe_store_mbox.tools.locks.agents import (
     warnings_between,
 )
 from popframe_store_mbox.tools.locks.trial import Attempt, Outcome, Trial
-from popframe_store_mbox.tools.locks.user import User
+from popframe_store_mbox.tools.locks.user import User, as_user
 
 ONE = b"From bob@example.org Mon Jan  5 09:00:00 2026\nSubject: a\n\na\n\n"
 KINDS: tuple[LockKind, ...] = ("dotlock", "fcntl", "flock")
@@ -209,9 +209,9 @@ def test_holder_of_a_kernel_lock_is_named(spool: Path, capsys: Capture, kind: st
 @pytest.mark.parametrize(
     ("content", "holder"),
     [
-        (f"{os.getpid()}:{HOST}", rf"process {os.getpid()} \(.*\), since "),
-        (f"{os.getpid()}\n", rf"process {os.getpid()} \(.*\), since "),
-        ("999999999:" + HOST, "process 999999999, which is not running, since "),
+        ("OWN:HOST", r"process OWN \(.*\), since "),
+        ("OWN\n", r"process OWN \(.*\), since "),
+        ("999999999:HOST", "process 999999999, which is not running, since "),
         ("7:elsewhere.example.org", r"process 7 on elsewhere\.example\.org, since "),
         ("", "a process that did not sign it, since "),
         ("\x1b[2J", "a process that did not sign it, since "),
@@ -220,13 +220,14 @@ def test_holder_of_a_kernel_lock_is_named(spool: Path, capsys: Capture, kind: st
 def test_holder_of_a_dotlock_is_named(spool: Path, capsys: Capture, content: str, holder: str) -> None:
     """And since when; however old it is, it stays: breaking it is for the server."""
     dotlock = spool.with_name("alice.lock")
-    dotlock.write_text(content)
+    dotlock.write_text(content.replace("OWN", str(os.getpid())).replace("HOST", HOST))
     os.utime(dotlock, (time.time() - 4000, time.time() - 4000))
     before = content_of(spool.parent)
 
     assert locks("--timeout", 0, spool) == 1
     output = capsys.readouterr().out
-    held = rf"held by {holder}\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\S+ \(400\d s ago\)( \(waited 0.0 s\))?"
+    by = holder.replace("OWN", str(os.getpid()))
+    held = rf"held by {by}\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\S+ \(400\d s ago\)( \(waited 0.0 s\))?"
     assert re.fullmatch(held, outcomes(output)["dotlock"])
     assert content_of(spool.parent) == before
 
@@ -364,6 +365,23 @@ def test_user_tries_his_own_spool(public_dir: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert "tried as nobody (uid 65534)" in result.stdout
     assert list(outcomes(result.stdout)) == ["session", *KINDS]
+
+
+@only_root
+def test_child_that_fails_is_told() -> None:
+    """Its error comes back, and nothing of it runs on in the parent's place."""
+
+    def fail() -> Trial:
+        raise OSError("no way")
+
+    def die() -> Trial:
+        os.kill(os.getpid(), 9)
+        return Trial("", ())
+
+    with pytest.raises(ChildProcessError, match=r"as user nobody: OSError: no way"):
+        as_user(User.named("nobody"), fail)
+    with pytest.raises(ChildProcessError, match=r"as user nobody: 9"):
+        as_user(User.named("nobody"), die)
 
 
 def test_first_class_that_fits_decides() -> None:

@@ -57,9 +57,13 @@ def _warnings_about(attempt: Attempt, place: Place, user: User, file_system: str
     elif outcome is Outcome.HELD and name == SESSION:
         yield f"A login is refused as in use at present: another session is open, held {attempt.text}."
     elif outcome is Outcome.HELD:
+        what, more = f"{name} lock", ""
+        if name == "dotlock":
+            what = "dot-lock"
+            more = " One that no living process has signed is removed by the server in time (stale_dotlock_seconds)."
         yield (
-            f"The {name} lock is not to be had at present: held {attempt.text}. While it is, a login ends with "
-            "[IN-USE] after the wait, and QUIT removes nothing."
+            f"The {what} is not to be had at present: held {attempt.text}. While it is, a login ends with [IN-USE] "
+            f"after the wait, and QUIT removes nothing.{more}"
         )
     elif outcome in (Outcome.FORBIDDEN, Outcome.FAILED):
         yield f"The {name} lock cannot be taken: {attempt.text}."

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 
-from popframe import PermanentFailure, Refusal
+from popframe import Refusal
 from popframe_store_mbox.lock import LockKind, LockPolicy, LockTimeout, held_locks
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
 from popframe_store_mbox.spool import read_without_dotlock
@@ -90,12 +90,10 @@ def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float)
         kinds: Which locks, first one first.
         timeout_seconds: Longest wait for each.
     """
-    refusal = _why_refused(place)
     attempts = [_try_session_lock(place.session_lock)]
     with ExitStack() as held:
-        fd = -1
-        if not refusal and os.path.lexists(place.spool):
-            fd = os.open(place.spool, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd, refusal = _open_spool(place)
+        if fd >= 0:
             held.callback(os.close, fd)
         for kind in kinds:
             if fd < 0 and kind != "dotlock":
@@ -105,15 +103,20 @@ def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float)
     return Trial(refusal, tuple(attempts))
 
 
-def _why_refused(place: Place) -> str:
-    """Return why the server would not open the spool; nothing is locked, and nothing read, to find that out."""
+def _open_spool(place: Place) -> tuple[int, str]:
+    """Open the spool if the server would: the descriptor, or -1 with the reason; without one when there is no spool."""
     try:
+        # This judges the file as a login does; with no lock to take and nothing to read it does no more.
         opened = read_without_dotlock(place, LockPolicy((), 0, math.inf), lambda spool: None)
-    except (Refusal, OSError) as exc:
-        return f"{place.spool}: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
-    if opened:
-        os.close(opened[0])
-    return ""
+        if opened:
+            os.close(opened[0])
+        return os.open(place.spool, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), ""
+    except FileNotFoundError:
+        return -1, ""
+    except OSError as exc:
+        return -1, f"{place.spool}: {exc.strerror}"
+    except Refusal as exc:
+        return -1, str(exc)
 
 
 def _try(held: ExitStack, spool: str, fd: int, kind: LockKind, timeout_seconds: float) -> Attempt:
@@ -156,7 +159,7 @@ def _try_session_lock(path: str) -> Attempt:
             return Attempt(SESSION, Outcome.FREE)
     except LockTimeout:
         return Attempt(SESSION, Outcome.HELD, text=session_holder(path))
-    except PermanentFailure as exc:
+    except Refusal as exc:
         return Attempt(SESSION, _outcome_of(exc), text=str(exc))
     finally:
         os.close(fd)
