@@ -1,4 +1,4 @@
-"""Sessions on a real server: how they begin, what they see meanwhile, how they end, and what the network does to them."""
+"""Sessions on a real server: how they begin, what they see, how they end, and what the network does to them."""
 
 from __future__ import annotations
 
