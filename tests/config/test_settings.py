@@ -95,7 +95,7 @@ def test_defaults_are_valid() -> None:
     ],
 )  # fmt: skip
 def test_value_out_of_bounds_is_refused(problems_in: ProblemsIn, line: str, key: str, text: str | None) -> None:
-    """One mistake gives one message that names the key and says what would be right."""
+    """One mistake gives one message that names the key and says what would be right (P-035, Q-040)."""
     problems = problems_in(f'plugins = ["a"]\n{line}\n', {"a": None})
 
     assert [(problem.line, problem.key) for problem in problems] == [(2, key)]
@@ -103,7 +103,7 @@ def test_value_out_of_bounds_is_refused(problems_in: ProblemsIn, line: str, key:
 
 
 def test_short_idle_timeout_is_for_those_who_ask_for_it(valid: Valid) -> None:
-    """Ten minutes are the least by RFC 1939 section 3; tests cannot wait so long."""
+    """Ten minutes are the least by RFC 1939 section 3 (P-035); tests cannot wait so long."""
     text = 'plugins = ["a"]\nserver = { idle_timeout_seconds = 1, allow_short_idle_timeout = true }'
 
     assert valid(text, {"a": None}).server.idle_timeout_seconds == 1

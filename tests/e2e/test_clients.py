@@ -91,7 +91,7 @@ def test_in_use_is_not_told_to_a_wrong_password(site: MailSite) -> None:
 
 
 def test_two_hundred_logins_in_a_row_never_meet_their_own_lock(site: MailSite) -> None:
-    """The lock is gone when the reply to QUIT arrives (P-076)."""
+    """The lock is gone when the reply to QUIT arrives, and nobody comes back too soon (P-076, Q-041)."""
     site.put("alice", MESSAGES)
     server = site.start()
 

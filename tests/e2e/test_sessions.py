@@ -54,6 +54,19 @@ def test_the_server_speaks_first_and_says_one_line(site: MailSite) -> None:
         assert select.select([client.socket], [], [], 0.5)[0] == []
 
 
+def test_commands_before_login_win_no_time(site: MailSite) -> None:
+    """login_timeout_seconds is for the whole time up to the login, unlike RFC 1939 section 3 (P-035, P-038)."""
+    site.configure("login_timeout_seconds = 1\n")
+    server = site.start()
+    started = time.monotonic()
+    with RawClient(server.addresses[0]) as client, contextlib.suppress(ConnectionError):
+        while client.ask("USER alice"):
+            assert time.monotonic() - started < 10
+            time.sleep(0.1)
+
+    assert time.monotonic() - started >= 1
+
+
 @pytest.mark.parametrize("end", [reset, kill_front])
 def test_a_session_that_breaks_off_removes_nothing_and_leaves_no_lock(
     site: MailSite, end: Callable[[RawClient, ServerProcess], None]

@@ -56,7 +56,7 @@ class Site:
         """Return what the store calls the messages that a transcript counts from 1, over all users."""
         found: list[bytes] = []
         for user in transcript.users:
-            with RawClient(self._next_address()) as client:
+            with RawClient(self.next_address()) as client:
                 client.send(b"USER %b\r\nPASS %b\r\nUIDL\r\nQUIT\r\n" % (user.name.encode(), user.password))
                 replies = client.rest().splitlines()
                 found += [line.split()[1] for line in replies[3 : replies.index(b".")]]
@@ -64,9 +64,9 @@ class Site:
 
     def connect(self) -> SocketTransport:
         """Connect."""
-        return SocketTransport(self._next_address())
+        return SocketTransport(self.next_address())
 
-    def _next_address(self) -> tuple[str, int]:
+    def next_address(self) -> tuple[str, int]:
         """Wait until the session before has ended: a client that comes back faster may meet its own lock."""
         earlier = next(self._connections)
         for _ in self._server.until("the session before to end"):
@@ -151,6 +151,21 @@ def test_the_real_server_answers_as_the_transcript_says(site: Site, path: Path) 
         transcript = with_uids(transcript, site.uids(transcript))
 
     play(transcript, site.connect)
+
+
+@pytest.mark.checkout
+def test_the_example_of_the_document_works(site: Site) -> None:
+    """Whoever copies it from docs/rfc.md plays a transcript against a server."""
+    document = (HERE.parents[1] / "docs" / "rfc.md").read_text("utf-8")
+    example = document.split("```python\n")[1].split("```")[0]
+    transcript = read_transcript(HERE.parent / "conformance" / "rfc1939" / "greeting.txt")
+    assert "rfc1939/greeting.txt" in example
+    site.prepare(transcript)
+    host, port = site.next_address()
+    example = example.replace("1110", str(port)).replace("127.0.0.1", host)
+    example = example.replace('"tests/', f'"{HERE.parent}/')
+
+    exec(compile(example, "docs/rfc.md", "exec"), {})  # noqa: S102 - running the documentation is the point
 
 
 def test_most_transcripts_are_played() -> None:
