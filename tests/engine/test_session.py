@@ -87,6 +87,30 @@ def test_without_the_right_password_nobody_gets_further(connect: Connect, comman
     assert client.session.summary("s", 0.0).username == ""
 
 
+@pytest.mark.parametrize("octet", [*(octet for octet in range(0x20) if octet != 0x0A), 0x7F])
+def test_a_control_character_makes_a_command_no_command(connect: Connect, octet: int) -> None:
+    """H-004, H-006, H-008: wherever it stands in the line, the line is not carried out (RFC 1939 section 3)."""
+    client = connect(THREE)
+    client.log_in("alice", "secret")
+    for line in (b"%cDELE 1 ", b"DE%cLE 1 ", b"DELE%c1 ", b"DELE 1%c ", b"DELE 1 %c "):
+        client.send(line % octet + b"\r\n")
+
+        assert client.receive(0.0) == b"-ERR control character in command\r\n"
+    assert client.ask("STAT") == b"+OK 3 56\r\n"
+
+
+@pytest.mark.parametrize(
+    "name", [b"alice\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"al\xe2\x80\xa8ice", b"\xc2\x85", b"a\xc2\xadlice"]
+)
+def test_a_user_name_is_printable_text_in_utf_8(connect: Connect, name: bytes) -> None:
+    """H-009: anything else is refused at USER, and PASS finds no name (RFC 1939 section 7)."""
+    client = connect(THREE)
+    client.send(b"USER %b\r\nPASS secret\r\n" % name)
+
+    assert client.receive(0.0).endswith(b"-ERR command not understood\r\n" * 2)
+    assert client.session.failed_login_count == 0
+
+
 def test_capa_may_be_asked_for_fifty_times_before_login(connect: Connect) -> None:
     """C-007: asking for capabilities costs nothing and counts for nothing (RFC 2449 section 5)."""
     client = connect(THREE)
