@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Generator
 from importlib.metadata import entry_points
@@ -31,6 +32,10 @@ settings.register_profile(
     "popframe-long", settings.get_profile("popframe"), max_examples=LONG_EXAMPLES, derandomize=False
 )
 settings.load_profile("popframe-long" if os.environ.get("POPFRAME_LONG") == "1" else "popframe")
+
+
+# A shell lets what it starts in the background ignore SIGINT, and every program inherits that; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart() -> None:
