@@ -97,7 +97,7 @@ def test_a_client_that_stops_reading_is_cut_off(site: MailSite) -> None:
 
 
 def test_a_slow_reader_is_served_for_as_long_as_it_takes_something(site: MailSite) -> None:
-    """Neither timer runs while a reply is being drained (P-039)."""
+    """Neither timer runs while a reply is being drained, and there is no least speed (P-039, H-055)."""
     site.put("alice", [b"Subject: big\n\n" + b"line\n" * 4_000_000])  # more than fits into the buffers on the way
     site.configure(SHORT_TIMERS + "write_timeout_seconds = 2\n")
     server = site.start()
