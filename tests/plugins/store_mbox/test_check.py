@@ -423,6 +423,27 @@ def test_longest_line_is_told() -> None:
     assert only_finding(FROM_CRLF + b"A: 1\r\n\r\n" + text, "long-line").text.endswith("the longest with 2000000")
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_line_is_too_long_from_its_999th_octet_on(line_end: bytes) -> None:
+    """Whatever stands before it, and however the search leaps (RFC 5322 section 2.1.1)."""
+    lengths = [(before, length) for before in (0, 1, 2, 995, 996, 997, 998) for length in range(996, 1002)]
+    found = {}
+    for before, length in lengths:
+        octets = FROM + b"x" * before + line_end + b"y" * length + line_end + b"z" * before + line_end
+        found[before, length] = any("long-line" in kinds for kinds in check(octets).kinds)
+
+    assert found == {(before, length): length > 998 for before, length in lengths}
+
+
+@pytest.mark.parametrize("place", range(MAX_FROM_LINE_OCTETS - 3, MAX_FROM_LINE_OCTETS + 3))
+def test_long_line_may_be_cut_anywhere(place: int) -> None:
+    """Neither is a CRLF torn apart by that, nor does a line begin there."""
+    for tail in (b"\r\nx\r\n", b"From bob\r\n", b">From bob\r\n"):
+        text = b"A: 1\r\n\r\n" + b"x" * place + tail
+
+        assert [kinds for kinds in check(FROM_CRLF + text + b"\r\n", MAX_FROM_LINE_OCTETS).kinds] == [["long-line"]]
+
+
 def test_copies_are_found() -> None:
     """All but the first have a unique-id with a suffix."""
     message = FROM + b"Subject: a\n\na\n\n"
@@ -455,6 +476,13 @@ def test_file_of_another_kind_is_recognised(octets: bytes, what: str) -> None:
     assert what in finding.text
     assert (finding.offset, finding.line) == (1, 2)
     assert finding.text.endswith("there is no From_ line in the file")
+
+
+def test_first_from_line_at_the_beginning_of_a_piece_is_found() -> None:
+    """No piece sees the line end before it."""
+    (finding,) = check(b"x" * (MAX_FROM_LINE_OCTETS - 1) + b"\n" + FROM, MAX_FROM_LINE_OCTETS).findings
+
+    assert finding.text.endswith(f"the first From_ line is line 2, at offset {MAX_FROM_LINE_OCTETS}")
 
 
 @pytest.mark.parametrize("gap", [0, 3_000_000])

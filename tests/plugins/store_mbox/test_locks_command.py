@@ -356,6 +356,29 @@ def test_who_is_not_root_is_told_what_modes_say(public_dir: Path) -> None:
 
 
 @only_root
+def test_session_and_way_to_the_spool_are_judged_from_outside(public_dir: Path) -> None:
+    """Who is logged in is seen by the lock; a closed directory on the way keeps the user out."""
+    folder = public_dir / "mail"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    spool, session_lock = folder / "alice", folder / ".alice.popframe-lock"
+    for path in (spool, session_lock):
+        path.touch()
+        os.chown(path, NOBODY, NOBODY)
+    daemon = pwd.getpwnam("daemon").pw_uid
+    argv = [sys.executable, "-c", AS_USER, str(daemon), "check", "--agent-path", "", "--user", "nobody", str(spool)]
+    with locked_by_another_process(session_lock, "fcntl.flock(f, fcntl.LOCK_EX)") as pid:
+        in_use = subprocess.run(argv, capture_output=True, text=True, check=False)
+    public_dir.chmod(0o700)
+    os.chown(public_dir, daemon, daemon)
+    closed = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert outcomes(in_use.stdout)["session"].startswith(f"held by process {pid} (python")
+    assert outcomes(closed.stdout)["dotlock"].startswith("forbidden")
+    assert f"{spool}: user nobody may not open it for writing" in closed.stdout
+
+
+@only_root
 def test_user_tries_his_own_spool(public_dir: Path) -> None:
     """No privilege is needed for that."""
     public_dir.chmod(0o1777)
@@ -365,6 +388,15 @@ def test_user_tries_his_own_spool(public_dir: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert "tried as nobody (uid 65534)" in result.stdout
     assert list(outcomes(result.stdout)) == ["session", *KINDS]
+
+
+@only_root
+def test_child_is_the_user_with_its_own_groups_alone() -> None:
+    """Root's groups would let it into places where a session cannot be."""
+    nobody = User.named("nobody")
+    told = as_user(nobody, lambda: Trial(f"{os.getresuid()} {os.getresgid()} {sorted(os.getgroups())}", ())).refusal
+
+    assert told == f"{(NOBODY,) * 3} {(nobody.gid,) * 3} {sorted(nobody.groups)}"
 
 
 @only_root
@@ -617,6 +649,7 @@ def test_agent_that_may_go_on_without_the_dotlock_is_warned_of() -> None:
 
     assert "goes on without the dot-lock" in warning
     assert 'Add "fcntl" to the setting locks.' in warning
+    assert warnings_about(("dotlock",), agent("dotlock", "fcntl")) == []
     assert warnings_about(KINDS, dovecot) == []
 
 

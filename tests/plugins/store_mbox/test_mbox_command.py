@@ -294,24 +294,29 @@ class Interfering(threading.Thread):
             self.output += octets
 
 
-@pytest.mark.parametrize("change", ["write", "truncate", "replace", "remove"])
+@pytest.mark.parametrize("change", ["write", "truncate", "replace", "remove", "relink"])
 def test_change_of_the_file_is_told(spool: Path, change: str) -> None:
     """What was found may be wrong then; exit status 1."""
+    link = spool.with_name("link")
+    link.symlink_to("alice")
+    second = spool.with_name("second")
+    second.symlink_to("/dev/null")
     spool.write_bytes(TORN * 3000)  # more than a pipe holds, so that the reports wait for their reader
     actions: dict[str, Callable[[], object]] = {
         "write": lambda: spool.write_bytes(TORN * 3000 + b"x"),
         "truncate": lambda: os.truncate(spool, 1000),
         "replace": lambda: (spool.with_name("new").write_bytes(GOOD), spool.with_name("new").rename(spool)),
         "remove": spool.unlink,
+        "relink": lambda: second.rename(link),
     }
     reading, writing = os.pipe()
-    process = subprocess.Popen([sys.executable, "-m", "popframe", "mbox", "check", str(spool)], stdout=writing)
+    process = subprocess.Popen([sys.executable, "-m", "popframe", "mbox", "check", str(link)], stdout=writing)
     os.close(writing)
     thread = Interfering(reading, actions[change])
     thread.start()
     thread.join()
     os.close(reading)
-    summary = thread.output.decode().split(f"\n{spool}: ")[1].splitlines()
+    summary = thread.output.decode().split(f"\n{link}: ")[1].splitlines()
 
     assert process.wait() == 1
     assert summary[1].startswith("  odd:  line 1: another program wrote to the file while it was read")
