@@ -6,6 +6,7 @@ import argparse
 import os
 import pwd
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -713,20 +714,23 @@ def test_help_tells_exit_status_and_examples() -> None:
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_interrupted_command_leaves_no_dotlock(spool: Path) -> None:
-    """Ctrl-C while it waits for another lock: what was taken is given back."""
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["int", "term", "hup"],
+)
+@pytest.mark.parametrize("pause_seconds", [0, 0.1])
+def test_command_that_is_ended_leaves_no_dotlock(spool: Path, number: int, status: int, pause_seconds: float) -> None:
+    """While it waits for another lock, and just after it has made the dot-lock: what was taken is given back."""
     with locked_by_another_process(spool, "fcntl.lockf(f, fcntl.LOCK_EX)"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "popframe", "locks", "check", "--timeout", "20", str(spool)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        deadline = time.monotonic() + 10
+        argv = [sys.executable, "-m", "popframe", "locks", "check", "--timeout", "20", str(spool)]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 20
         while not spool.with_name("alice.lock").exists():
             assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(2)
+        time.sleep(pause_seconds)
+        process.send_signal(number)
         output = process.communicate()
 
-    assert (process.returncode, output) == (130, (b"", b""))
+    assert (process.returncode, output) == (status, (b"", b""))
     assert os.listdir(spool.parent) == ["alice"]

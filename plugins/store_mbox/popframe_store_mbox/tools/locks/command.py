@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from popframe import Account, ConfigError, PermanentFailure
 from popframe_store_mbox.lock import LockKind
@@ -127,7 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     kinds = configured.settings.locks
     file_system = file_system_type(os.path.dirname(place.spool))
-    trial = _try(place, user, kinds, arguments.timeout)
+    with signals_as_exits():
+        trial = _try(place, user, kinds, arguments.timeout)
     agents = installed_agents(arguments.agent_path)
     warnings = [
         *warnings_about_trial(trial, place, user, file_system),
@@ -149,6 +153,21 @@ def run(arguments: argparse.Namespace) -> int:
         lines.write()
         lines.write(f"warning: {warning}", indent=9)
     return EXIT_WARNINGS if warnings else EXIT_GOOD
+
+
+@contextmanager
+def signals_as_exits() -> Iterator[None]:
+    """Let a signal that would end the process at once give the locks back first, as Ctrl-C does."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _place(path: Path, settings: Settings) -> Place:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import math
 import os
+import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,6 +22,12 @@ from popframe_store_mbox.lock import LockKind, LockPolicy, LockTimeout, held_loc
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
 from popframe_store_mbox.spool import read_without_dotlock
 from popframe_store_mbox.tools.locks.holder import dotlock_holder, kernel_holder, session_holder
+
+PAUSE_SECONDS = 0.02
+"""Between two tries for a lock that is held."""
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a user, or the system, ends a command with."""
 
 SESSION = "session"
 """The name, in this place, of the lock that a session holds from login to the end."""
@@ -91,7 +99,8 @@ def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float)
         timeout_seconds: Longest wait for each.
     """
     attempts = [_try_session_lock(place.session_lock)]
-    with ExitStack() as held:
+    held = ExitStack()
+    try:
         fd, refusal = _open_spool(place)
         if fd >= 0:
             held.callback(os.close, fd)
@@ -100,6 +109,9 @@ def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float)
                 attempts.append(left_out(kind, refusal))
             else:
                 attempts.append(_try(held, place.spool, fd, kind, timeout_seconds))
+    finally:
+        with signals_held_back():
+            held.close()
     return Trial(refusal, tuple(attempts))
 
 
@@ -121,16 +133,43 @@ def _open_spool(place: Place) -> tuple[int, str]:
 
 def _try(held: ExitStack, spool: str, fd: int, kind: LockKind, timeout_seconds: float) -> Attempt:
     """Take one lock, which is given back with those taken before it."""
-    never_stale = LockPolicy((kind,), timeout_seconds, math.inf)
+    at_once = LockPolicy((kind,), 0, stale_dotlock_seconds=math.inf)
     start = time.monotonic()
     try:
-        held.enter_context(held_locks(spool, fd, never_stale))
+        while not _take(held, spool, fd, at_once, is_last=time.monotonic() - start >= timeout_seconds):
+            time.sleep(PAUSE_SECONDS)
     except LockTimeout:
         holder = dotlock_holder(spool + DOTLOCK_SUFFIX) if kind == "dotlock" else kernel_holder(kind, os.fstat(fd))
         return Attempt(kind, Outcome.HELD, time.monotonic() - start, holder or "by an unknown process")
     except Refusal as exc:
         return Attempt(kind, _outcome_of(exc), time.monotonic() - start, str(exc))
     return Attempt(kind, Outcome.TAKEN, time.monotonic() - start)
+
+
+def _take(held: ExitStack, spool: str, fd: int, policy: LockPolicy, *, is_last: bool) -> bool:
+    """Take the locks of a policy if they are free; tell whether they were.
+
+    Raises:
+        LockTimeout: They are not, and this was the last try.
+    """
+    with signals_held_back():
+        try:
+            held.enter_context(held_locks(spool, fd, policy))
+        except LockTimeout:
+            if is_last:
+                raise
+            return False
+    return True
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let Ctrl-C and its like wait, so that no dot-lock is made that nobody knows of, or forgotten."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _outcome_of(refusal: Refusal) -> Outcome:
