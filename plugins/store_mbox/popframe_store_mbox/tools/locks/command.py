@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
 from popframe_store_mbox.tools.locks.advice import file_system_type, warnings_about_trial
 from popframe_store_mbox.tools.locks.agents import (
     SYSTEM_FOLDERS,
-    Agent,
     installed_agents,
     warnings_about,
     warnings_between,
@@ -29,9 +27,10 @@ from popframe_store_mbox.tools.locks.agents import (
 from popframe_store_mbox.tools.locks.configuration import Configured, read_configuration
 from popframe_store_mbox.tools.locks.holder import kernel_holder
 from popframe_store_mbox.tools.locks.judgement import judge
+from popframe_store_mbox.tools.locks.report import LockReport
 from popframe_store_mbox.tools.locks.trial import Attempt, Outcome, Trial, try_locks
-from popframe_store_mbox.tools.locks.user import User, as_user, group_name, user_name
-from popframe_store_mbox.tools.text import LineWriter, counted, printable, printable_path
+from popframe_store_mbox.tools.locks.user import User, as_user
+from popframe_store_mbox.tools.text import printable_path
 
 EXIT_GOOD = 0
 EXIT_WARNINGS = 1
@@ -129,29 +128,17 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"popframe locks: {error}\n")
         return EXIT_USAGE
     kinds = configured.settings.locks
-    file_system = file_system_type(os.path.dirname(place.spool))
     with signals_as_exits():
         trial = _try(place, user, kinds, arguments.timeout)
-    agents = installed_agents(arguments.agent_path)
-    warnings = [
+    agents = tuple(installed_agents(arguments.agent_path))
+    file_system = file_system_type(os.path.dirname(place.spool))
+    warnings = (
         *warnings_about_trial(trial, place, user, file_system),
         *(warning for agent in agents for warning in warnings_about(kinds, agent)),
         *warnings_between(agents),
-    ]
-    lines = LineWriter()
-    for line in _about_spool(place, file_system):
-        lines.write(line)
+    )
     origin = printable_path(arguments.config) if arguments.config else "the plugin's defaults"
-    lines.write(f"locks of {origin}: {', then '.join(kinds)}; {_how(user)}")
-    lines.write()
-    for attempt in trial.attempts:
-        lines.write(_in_words(attempt), indent=12)
-    lines.write()
-    for line in _about_agents(agents):
-        lines.write(line, indent=12)
-    for warning in warnings:
-        lines.write()
-        lines.write(f"warning: {warning}", indent=9)
+    LockReport(place.spool, file_system, origin, user, trial, agents, warnings).write()
     return EXIT_WARNINGS if warnings else EXIT_GOOD
 
 
@@ -221,47 +208,3 @@ def _with_holder(attempt: Attempt, place: Place) -> Attempt:
         with suppress(OSError):
             return replace(attempt, text=kernel_holder(attempt.name, os.lstat(place.spool)) or attempt.text)
     return attempt
-
-
-# --- in words -----------------------------------------------------------------------------------------------------
-
-
-def _about_spool(place: Place, file_system: str) -> Iterator[str]:
-    """Say what the spool is."""
-    shown = printable_path(place.spool)
-    where = f"on {file_system}" if file_system else "on an unknown file system"
-    try:
-        status = os.lstat(place.spool)
-    except OSError as exc:
-        missing = isinstance(exc, FileNotFoundError)
-        yield f"{shown}: no such file, so an empty maildrop; {where}" if missing else f"{shown}: {exc.strerror}"
-    else:
-        owner = f"{user_name(status.st_uid)}:{group_name(status.st_gid)}"
-        yield f"{shown}: {counted(status.st_size, 'octet')}, mode {stat.S_IMODE(status.st_mode):04o} {owner}, {where}"
-
-
-def _how(user: User) -> str:
-    """Say as whom the locks were tried, or that they were not."""
-    who = f"{user.name} (uid {user.uid})"
-    if user.uid == os.geteuid() or os.geteuid() == 0:
-        return f"tried as {who}"
-    return f"not tried: only root can become {who}, so this is what owner, group and mode say"
-
-
-def _in_words(attempt: Attempt) -> str:
-    """Say what came of one lock."""
-    text = {
-        Outcome.TAKEN: f"taken in {attempt.seconds * 1000:.1f} ms",
-        Outcome.FREE: "free",
-        Outcome.HELD: f"held {attempt.text}" + (f" (waited {attempt.seconds:.1f} s)" if attempt.seconds else ""),
-        Outcome.LEFT_OUT: f"not tried: {attempt.text}",
-    }.get(attempt.outcome, f"{attempt.outcome.value}: {attempt.text}")
-    return f"  {attempt.name:<8}  {printable(text.encode())}"
-
-
-def _about_agents(agents: Sequence[Agent]) -> Iterator[str]:
-    """Say which locks the agents of this machine take, and who says so."""
-    yield "mail agents on this machine:" if agents else "mail agents on this machine: none whose locks are known"
-    for agent in agents:
-        remark = f"; {agent.remark}" if agent.remark else ""
-        yield f"  {agent.name:<9} {', then '.join(agent.locks)} ({agent.source}{remark})"
