@@ -133,6 +133,19 @@ def test_escape_sequences_do_not_reach_the_terminal(spool: Path, capsys: Capture
     assert output.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "\\xe9\\u2026"), ("latin-1", "\xe9\\u2026"), ("utf-8", "\xe9\u2026")]
+)
+def test_letters_that_a_terminal_lacks_are_shown_by_number(spool: Path, encoding: str, shown: str) -> None:
+    """They are no reason to stop."""
+    spool.write_bytes(FROM + b"A: 1\n\nFrom " + b"x" * 53 + "\xe9yyyyy\n\n".encode())
+    argv = [sys.executable, "-m", "popframe", "mbox", "check", str(spool)]
+    result = subprocess.run(argv, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding})
+
+    assert (result.returncode, result.stderr) == (1, b"")
+    assert f"{'x' * 53}{shown}' is text" in result.stdout.decode(encoding)
+
+
 def test_long_lines_are_wrapped_at_a_terminal(spool: Path) -> None:
     """With the second line under the text of the first."""
     spool.write_bytes(FILE)

@@ -40,6 +40,7 @@ class LineWriter:
     """Writes lines to standard output, wrapped where that is a terminal: a program gets each in one piece."""
 
     def __init__(self) -> None:
+        self._encoding = sys.stdout.encoding or "utf-8"
         self._columns = max(MIN_COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 0
 
     def write(self, line: str = "", indent: int = 8) -> None:
@@ -51,4 +52,5 @@ class LineWriter:
         """
         if self._columns and len(line) > self._columns:
             line = textwrap.fill(line, self._columns, subsequent_indent=" " * indent, break_on_hyphens=False)
-        sys.stdout.write(f"{line}\n")
+        # What a terminal's character set lacks is shown by its number: a stranger's letter must not end the command.
+        sys.stdout.write(line.encode(self._encoding, "backslashreplace").decode(self._encoding) + "\n")
