@@ -1,0 +1,339 @@
+"""Real delivery agents append to a spool while sessions read, remove and quit: nothing lost, doubled or mixed.
+
+The agents run in a mount namespace in which ``/var/mail`` is the spool directory of the test, ``/var/spool/dma`` a
+folder of the test, and alice a user: each delivers in its usual way, to the usual place, with its own locks, and
+nothing of the machine is changed.
+
+Two agents spoil mail beside the others without any help from a server: dma knows only flock, which none of the others
+take; mailutils' mda takes only the dot-lock and replaces the spool by a new file, and procmail then writes to the old
+one (1 to 3 of 24 messages lost in 3 of 4 runs in which nothing but the two ran). These two wait until no other is
+running. Sessions never wait for anybody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import poplib
+import pwd
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from popframe.testing.site import RUN_AS, MailSite
+
+LONG = os.environ.get("POPFRAME_LONG") == "1"
+
+EACH = 12
+"""Messages that each agent delivers: two of each kind."""
+
+PATIENCE_SECONDS = 100.0
+"""How long the mail may take to come through; an agent that finds a lock waits for a whole second."""
+
+TEMPORARY = frozenset({69, 75})
+"""Exit statuses of an agent that has delivered nothing and wants to be asked again: of mda, and of everybody."""
+
+FROM_LINE = b"From bob Mon Jan  5 09:00:00 2026\n"
+
+_ADDED = re.compile(
+    rb"^(?:Received|Status|X-Status|X-UID|X-IMAP|X-IMAPbase|X-Keywords|Content-Length):[^\n]*\n(?:[ \t][^\n]*\n)*",
+    re.MULTILINE,
+)
+"""Fields that the agents add, those of dovecot and mda to each other's mail as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A program that delivers the message on its standard input to alice.
+
+    Attributes:
+        package: Its Debian package.
+        command: How it is called; the folder of the host stands for ``{}``.
+        quoted: What it makes of a From_ line in a message.
+        needs_peace: Beside the others it loses mail, theirs or its own.
+    """
+
+    package: str
+    command: tuple[str, ...]
+    quoted: bytes = b">" + FROM_LINE
+    needs_peace: bool = False
+
+    def is_there(self) -> bool:
+        """Tell whether it is installed."""
+        return shutil.which(self.command[0]) is not None
+
+
+AGENTS = {
+    "procmail": Agent("procmail", ("procmail", "-t", "-Y", "-d", "alice")),
+    "maildrop": Agent("maildrop", ("maildrop", "-d", "alice")),
+    "mda": Agent("mailutils-mda", ("/usr/sbin/mda", "alice"), needs_peace=True),
+    "dovecot-lda": Agent("dovecot-core", ("/usr/lib/dovecot/dovecot-lda", "-c", "{}/dovecot.conf"), quoted=FROM_LINE),
+    "dma": Agent("dma", ("/usr/sbin/dma", "-D", "-i", "-f", "alice", "alice"), needs_peace=True),
+}
+
+_FILES = {
+    "dovecot.conf": (
+        "mail_location = mbox:~/imap:INBOX=/var/mail/%u\nmbox_write_locks = dotlock fcntl\nfirst_valid_uid = 1\n"
+        "log_path = /dev/stderr\nprotocols =\n"
+    ),
+    "dma/dma.conf": "MAILNAME example.org\n",
+    "home/.procmailrc": "LOCKSLEEP=1\n",
+    "home/.mailfilter": "LOCKSLEEP=1\n",
+}
+
+_ENTER = """\
+set -e
+mount --bind "$1/mail" /var/mail
+mount --bind "$2/passwd" /etc/passwd
+[ ! -d /var/spool/dma ] || { mount --bind "$2/queue" /var/spool/dma; mount --bind "$2/dma" /etc/dma; }
+echo ready
+exec cat
+"""
+
+
+class Host:
+    """A machine of its own, as far as delivery goes: alice's mail is in the folder of a site.
+
+    Attributes:
+        folder: What belongs to it, apart from the spools.
+    """
+
+    def __init__(self, site: MailSite, folder: Path) -> None:
+        """Make the files.
+
+        Args:
+            site: Whose spools are in ``/var/mail``.
+            folder: An empty folder that every user can enter.
+        """
+        self.folder = folder
+        self._site = site
+        self._owner = pwd.getpwnam(RUN_AS)
+        self._turnstile = threading.Lock()
+        for name in ("queue", "dma", "home"):
+            (folder / name).mkdir()
+        for name, text in _FILES.items():
+            (folder / name).write_text(text)
+        alice = f"alice:x:{self._owner.pw_uid}:{self._owner.pw_gid}::{folder}/home:/bin/sh\n"
+        (folder / "passwd").write_text(alice + Path("/etc/passwd").read_text())
+        (folder / "gate").touch()
+        for path in ((folder / "home"), *(folder / "home").iterdir()):
+            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        for path, owner in ((site.spool("alice").parent, RUN_AS), (folder / "queue", "root")):
+            shutil.chown(path, owner, "mail")
+            path.chmod(0o2775)
+
+    def __enter__(self) -> Self:
+        """Open the namespace."""
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh"]
+        self._holder = subprocess.Popen(
+            [*command, str(self._site.directory), str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != b"ready\n":
+            pytest.skip(f"root may not mount here: {self._holder.communicate()[1].decode().strip()}")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let the namespace go, and with it everything that is mounted there."""
+        self._holder.communicate()
+
+    def deliver(self, agent: Agent, message: bytes) -> None:
+        """Deliver a message, asking again as long as the agent wishes it.
+
+        Raises:
+            AssertionError: It was refused.
+        """
+        command = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *self._identity(agent)]
+        command += [word.format(self.folder) for word in agent.command]
+        environment = {"PATH": os.environ["PATH"], "USER": "alice", "HOME": f"{self.folder}/home"}
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            with self._turn(agent):
+                done = subprocess.run(
+                    command, input=message, env=environment, capture_output=True, check=False, timeout=PATIENCE_SECONDS
+                )
+            if done.returncode not in TEMPORARY:
+                break
+        assert done.returncode == 0, (agent.package, done)
+
+    def undelivered(self) -> list[str]:
+        """Return what dma has kept, or bounced."""
+        return [path.name for path in (self.folder / "queue").iterdir() if path.name[0] in "MQ"]
+
+    def _identity(self, agent: Agent) -> list[str]:
+        """Return what makes dovecot's agent run as alice; the others are started by root and see to it themselves."""
+        if agent.package != "dovecot-core":
+            return []
+        return ["setpriv", f"--reuid={self._owner.pw_uid}", f"--regid={self._owner.pw_gid}", "--clear-groups"]
+
+    @contextmanager
+    def _turn(self, agent: Agent) -> Iterator[None]:
+        """Keep an agent that needs peace apart from the others, which run all at once."""
+        with (self.folder / "gate").open() as gate:
+            with self._turnstile:
+                fcntl.flock(gate, fcntl.LOCK_EX if agent.needs_peace else fcntl.LOCK_SH)
+            yield
+
+
+# --- messages ---
+
+
+def message(name: str, number: int) -> bytes:
+    """Return a message that cannot be taken for another; six kinds, one after the other."""
+    line = f"{name} {number}: the quick brown fox\n".encode()
+    bodies = (
+        line,
+        line + b".\n..\n.\n" + line,
+        line + "Grüße, ".encode() + "Grüße\n".encode("latin-1") + line,
+        line + b"no line end",
+        line + FROM_LINE + line,
+        line * (50_000 // len(line)),
+    )
+    subject = f"{name}-{number:03}"
+    header = (
+        "From: bob@example.org\nTo: alice@example.org\nDate: Mon, 5 Jan 2026 09:00:00 +0000\n"
+        f"Message-ID: <{subject}@example.org>\nSubject: {subject}\n\n"
+    )
+    return header.encode() + bodies[number % len(bodies)]
+
+
+def name_of(text: bytes) -> str:
+    """Return the subject of a message."""
+    found = re.search(rb"^Subject: (.*)$", text, re.MULTILINE)
+    return found[1].decode() if found else repr(text[:80])
+
+
+def without_additions(text: bytes) -> bytes:
+    """Return a message without the fields that agents add, and without the line ends at its end."""
+    header, separator, body = text.partition(b"\n\n")
+    return _ADDED.sub(b"", header + b"\n") + separator[1:] + body.rstrip(b"\n")
+
+
+# --- sessions ---
+
+
+def session(address: tuple[str, int], turn: int) -> tuple[int, list[bytes]]:
+    """Read messages and remove them.
+
+    Args:
+        address: Where the server is.
+        turn: Every second session takes its time, three of four leave messages between others; turn 0 does neither.
+
+    Returns:
+        How many messages there were, and those that were read and, as QUIT said, removed. A session that failed in
+        the middle has removed nothing (RFC 1939 section 6).
+    """
+    taken: list[bytes] = []
+    client = poplib.POP3(*address, timeout=PATIENCE_SECONDS)
+    try:
+        client.user("alice")
+        client.pass_("secret")
+        count = client.stat()[0]
+        for number in range(1, count + 1):
+            if (turn + number) % 4 < turn % 4:
+                continue
+            with suppress(poplib.error_proto):  # it is not where it was: for the next session
+                lines = client.retr(number)[1]
+                client.dele(number)
+                taken.append(b"\n".join(lines) + b"\n")
+            time.sleep(turn % 2 * 0.02)
+        client.quit()
+    except (poplib.error_proto, OSError):
+        return -1, []
+    finally:
+        client.close()
+    return count, taken
+
+
+def read_everything(address: tuple[str, int], delivered: threading.Event, turn: int) -> list[bytes]:
+    """Hold one session after another until nothing is left and nothing more comes."""
+    taken: list[bytes] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        is_last = delivered.is_set()
+        turn = 0 if is_last else turn + 1
+        count, messages = session(address, turn)
+        taken += messages
+        if is_last and count == 0:
+            return taken
+        time.sleep(0.005)
+    raise AssertionError(f"mail is left after {PATIENCE_SECONDS} s: {[name_of(text) for text in taken]} was read")
+
+
+def deliver_and_read(host: Host, names: list[str], address: tuple[str, int]) -> tuple[dict[str, bytes], list[bytes]]:
+    """Let agents deliver, all at once, while two clients read.
+
+    Returns:
+        What was delivered, as it should arrive, by name; and what was read.
+    """
+    delivered = threading.Event()
+
+    def deliver_all(name: str) -> dict[str, bytes]:
+        sent = {}
+        for number in range(EACH):
+            text = message(name, number)
+            if FROM_LINE in text and AGENTS[name].quoted == FROM_LINE and len(names) > 1:
+                continue  # dovecot does not quote it, and takes it for a new message itself once others have delivered
+            host.deliver(AGENTS[name], text)
+            sent[name_of(text)] = without_additions(text.replace(FROM_LINE, AGENTS[name].quoted))
+        return sent
+
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(read_everything, address, delivered, turn) for turn in (0, 1)]
+        deliverers = [pool.submit(deliver_all, name) for name in names]
+        try:
+            sent = {name: text for deliverer in deliverers for name, text in deliverer.result().items()}
+        finally:
+            delivered.set()
+        return sent, [text for reader in readers for text in reader.result()]
+
+
+@pytest.fixture
+def site() -> Iterator[MailSite]:
+    """Yield a site where alice has the password ``secret``."""
+    with MailSite({"alice": "secret"}) as made:
+        yield made
+
+
+@pytest.fixture
+def host(site: MailSite) -> Iterator[Host]:
+    """Yield the machine where mail for the site arrives."""
+    folder = site.directory / "host"
+    folder.mkdir(mode=0o755)
+    with Host(site, folder) as made:
+        yield made
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can deliver to another user")
+@pytest.mark.parametrize("names", [[name] for name in AGENTS] + [list(AGENTS)], ids=[*AGENTS, "all"])
+def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Host, names: list[str]) -> None:
+    """Also what arrives in the middle of a session: every message, as its agent stores it (RFC 1939 sections 6, 8)."""
+    missing = [AGENTS[name].package for name in names if not AGENTS[name].is_there()]
+    if missing:
+        pytest.skip(f"needs the Debian packages {' '.join(missing)}")
+    server = site.start()
+    sent, read = deliver_and_read(host, names, server.addresses[0])
+
+    assert Counter(map(name_of, read)) == Counter(list(sent))
+    assert [name_of(text) for text in read if without_additions(text) != sent[name_of(text)]] == []
+    assert host.undelivered() == []
+    assert list(site.spool("alice").parent.glob("*.lock")) == []
