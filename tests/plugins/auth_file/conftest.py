@@ -14,6 +14,19 @@ PASSWORD = b"correct horse"
 QUICK_HASH = "$2b$05$mJ8QEK.Zxv2G5Nih7e6uwuKqhXfJ8Y3mdtBdR3FM2Xt.orIzRJ74K"
 
 Authenticate = Callable[[str, bytes], Account | None]
+StampOf = Callable[[Path], tuple[int, ...]]
+
+
+@pytest.fixture
+def stamp_of() -> StampOf:
+    """Return a function that tells all that stat(2) has about a file, except when it was read."""
+
+    def stamp_of(path: Path) -> tuple[int, ...]:
+        status = path.stat()
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_size, *times
+
+    return stamp_of
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from popframe_auth_file import rewriting
 from popframe_auth_file.rewriting import rewrite
+
+StampOf = Callable[[Path], tuple[int, ...]]
 
 OLD = b"old content\n" * 1000
 NEW = b"new content\n" * 2000
@@ -253,7 +255,7 @@ def test_edit_that_raises_changes_nothing(path: Path) -> None:
     ids=["folder", "owner", "read-only", "unreadable"],
 )
 def test_what_the_system_forbids_changes_nothing(
-    tmp_path: Path, folder_mode: int, owner: int, file_mode: int, reason: str
+    tmp_path: Path, stamp_of: StampOf, folder_mode: int, owner: int, file_mode: int, reason: str
 ) -> None:
     """The message says what is forbidden; nothing is left in the folder."""
     path = tmp_path / "users"
@@ -261,11 +263,11 @@ def test_what_the_system_forbids_changes_nothing(
     os.chown(path, owner, owner)
     path.chmod(file_mode)
     tmp_path.chmod(folder_mode)
-    before = path.stat()
+    before = stamp_of(path)
     done = as_nobody(tmp_path)
 
     assert (done.returncode, done.stderr) == (1, f"{reason}\n")
-    assert path.stat() == before
+    assert stamp_of(path) == before
     assert os.listdir(tmp_path) == ["users"]
 
 
