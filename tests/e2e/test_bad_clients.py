@@ -249,6 +249,7 @@ def test_a_thousand_connections_that_say_nothing_leave_no_trace(site: MailSite) 
     assert "session-ended" not in server.log()
 
 
+@pytest.mark.timeout(300)
 def test_a_message_of_two_gigabytes_is_streamed(site: MailSite) -> None:
     """Sizes are 64-bit, and memory does not grow with a message (H-060, P-045)."""
     size = 2 << 30
