@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 PATIENCE_SECONDS = 120.0
-"""How long a test waits for the server before it fails: on a loaded machine even reading two gibibytes takes a while."""
+"""How long a test waits for the server before it fails; on a loaded machine, reading two gibibytes takes a while."""
 
 
 class RawClient:
