@@ -83,13 +83,13 @@ $(INSTALLED): $(VENV)/pyvenv.cfg pyproject.toml popframe/_version.py $(wildcard 
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo 'popframe needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …' >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' || { \
+	  echo 'popframe needs Python 3.11 or newer, and $(PYTHON) is not: make PYTHON=/path/to/python3.11 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo 'this Python lacks its venv module; on Debian: sudo apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 .PHONY: debian-packages
-debian-packages:
+debian-packages:  # --no-remove: the machine may have a mail transfer agent that one of them would replace
 	@missing=; \
 	for package in $(DEBIAN_PACKAGES); do \
 	  dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed \
@@ -99,7 +99,8 @@ debian-packages:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing the Debian packages$$missing"; \
 	  export DEBIAN_FRONTEND=noninteractive; \
-	  apt-get -qq update && apt-get -qq install --no-install-recommends $$missing >/dev/null && exit 0; \
+	  apt-get -qq update && \
+	  apt-get -qq --no-install-recommends --no-remove install $$missing >/dev/null && exit 0; \
 	fi; \
 	echo "not installed:$$missing. Tests that need one of them are skipped." >&2; \
 	echo "To run these too, on Debian: sudo apt-get install$$missing" >&2

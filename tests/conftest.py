@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 
 IN_CI = os.environ.get("CI") == "true"
 ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
+ALLOWED_PATTERNS = pytest.StashKey[list[str]]()
 
 LONG_EXAMPLES = 5000
 """Examples for each property in ``make test-long``: fifty times the usual hundred, some minutes in all."""
@@ -38,6 +39,11 @@ settings.load_profile("popframe-long" if os.environ.get("POPFRAME_LONG") == "1" 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the list of allowed skips at once, so that a mistake in it is found before any test runs."""
+    config.stash[ALLOWED_PATTERNS] = _read_allowed_skips()
+
+
 def pytest_sessionstart() -> None:
     """Stop at once when the installed packages are to be tested and others would be."""
     if os.environ.get("POPFRAME_WHEELS") != "1":
@@ -50,8 +56,8 @@ def pytest_sessionstart() -> None:
             pytest.exit(f"{package} is imported from {origin}, not from {sys.prefix}", returncode=3)
 
 
-def _allowed_skips() -> list[str]:
-    """Read the patterns of ``allowed-skips.txt``."""
+def _read_allowed_skips() -> list[str]:
+    """Return the patterns of ``allowed-skips.txt``."""
     patterns = []
     for number, line in enumerate(ALLOWED_SKIPS.read_text("utf-8").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -63,29 +69,29 @@ def _allowed_skips() -> list[str]:
     return patterns
 
 
-def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turn a skip that is not on the list into a failure."""
-    if not report.skipped or hasattr(report, "wasxfail"):
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
+    """With CI=true, turn a skip that is not on the list into a failure."""
+    if not IN_CI or not report.skipped or hasattr(report, "wasxfail"):
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if not any(report.nodeid.startswith(pattern) or pattern in reason for pattern in _allowed_skips()):
+    if not any(report.nodeid.startswith(pattern) or pattern in reason for pattern in config.stash[ALLOWED_PATTERNS]):
         report.outcome = "failed"
         report.longrepr = f"{reason}\nWith CI=true this is a failure: the skip is not in tests/{ALLOWED_SKIPS.name}."
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Judge the skip of a test, in the worker that ran it."""
     report = yield
-    if IN_CI:
-        _refuse_skip(report)
+    _refuse_skip(report, item.config)
     return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Judge the skip of a whole module."""
     report = yield
-    if IN_CI:
-        _refuse_skip(report)
+    _refuse_skip(report, collector.config)
     return report
