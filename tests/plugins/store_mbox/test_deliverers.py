@@ -42,6 +42,12 @@ EACH = 12
 PATIENCE_SECONDS = 100.0
 """How long the mail may take to come through; an agent that finds a lock waits for a whole second."""
 
+THINKING_SECONDS = 0.08
+"""How long a client waits after login and before QUIT, so that agents deliver in the middle of its session."""
+
+PAUSE_SECONDS = 0.005
+"""How long somebody waits who was told to come again."""
+
 TEMPORARY = frozenset({69, 75})
 """Exit statuses of an agent that has delivered nothing and wants to be asked again: of mda, and of everybody."""
 
@@ -89,8 +95,8 @@ _FILES = {
         "log_path = /dev/stderr\nprotocols =\n"
     ),
     "dma/dma.conf": "MAILNAME example.org\n",
-    "home/.procmailrc": "LOCKSLEEP=1\n",
-    "home/.mailfilter": "LOCKSLEEP=1\n",
+    "home/.procmailrc": "LOCKSLEEP=0\n",
+    "home/.mailfilter": "LOCKSLEEP=0\n",
 }
 
 _ENTER = """\
@@ -172,6 +178,7 @@ class Host:
                 )
             if done.returncode not in TEMPORARY:
                 break
+            time.sleep(PAUSE_SECONDS)
         assert done.returncode == 0, (agent.package, done)
 
     def undelivered(self) -> list[str]:
@@ -247,6 +254,8 @@ def session(address: tuple[str, int], turn: int) -> tuple[int, list[bytes]]:
         client.user("alice")
         client.pass_("secret")
         count = client.stat()[0]
+        pause = turn % 2 * THINKING_SECONDS
+        time.sleep(pause)
         for number in range(1, count + 1):
             if (turn + number) % 4 < turn % 4:
                 continue
@@ -254,7 +263,7 @@ def session(address: tuple[str, int], turn: int) -> tuple[int, list[bytes]]:
                 lines = client.retr(number)[1]
                 client.dele(number)
                 taken.append(b"\n".join(lines) + b"\n")
-            time.sleep(turn % 2 * 0.02)
+        time.sleep(pause)
         client.quit()
     except (poplib.error_proto, OSError):
         return -1, []
@@ -274,7 +283,7 @@ def read_everything(address: tuple[str, int], delivered: threading.Event, turn: 
         taken += messages
         if is_last and count == 0:
             return taken
-        time.sleep(0.005)
+        time.sleep(PAUSE_SECONDS)
     raise AssertionError(f"mail is left after {PATIENCE_SECONDS} s: {[name_of(text) for text in taken]} was read")
 
 
