@@ -31,10 +31,12 @@ class FailingBackend:
 
     def __init__(self, *errors: Exception) -> None:
         self.reported: list[str] = []
+        self.asked: list[PlainCredentials] = []
         self._errors = list(errors)
 
     def log_in(self, credentials: PlainCredentials) -> Login:
         """Raise the next error; the last one for ever."""
+        self.asked.append(credentials)
         raise self._errors.pop(0) if len(self._errors) > 1 else self._errors[0]
 
     def report_error(self, doing: str, error: Exception) -> None:
@@ -109,6 +111,39 @@ def test_a_user_name_is_printable_text_in_utf_8(connect: Connect, name: bytes) -
 
     assert client.receive(0.0).endswith(b"-ERR command not understood\r\n" * 2)
     assert client.session.failed_login_count == 0
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        b"secret",
+        b"two words",
+        b" ",
+        b"  leading and trailing  ",
+        b"caf\xc3\xa9",
+        b"caf\xe9",
+        b"\xff\xfe",
+        b"\xed\xb3\xbf",
+        b"x" * 500,
+    ],
+)
+def test_a_password_is_every_octet_behind_the_one_space(password: bytes) -> None:
+    """A-005, Q-015: blanks count, and so do octets that are no text in any encoding (RFC 1939 section 7)."""
+    backend = FailingBackend(AuthenticationFailed("no"))
+    session = session_with(backend, Policy())
+    session.receive_data(b"user alice \r\npass " + password + b"\r\n")
+
+    assert len(list(session.output())) == 1
+    assert backend.asked == [PlainCredentials("alice", password)]
+
+
+@pytest.mark.parametrize("commands", [["USER alice bob", "PASS x"], ["USER", "PASS x"], ["USER alice", "PASS"]])
+def test_nobody_is_asked_without_one_name_and_a_password(commands: list[str]) -> None:
+    """P-011, P-012: an argument too many or too few is no login (RFC 1939 section 7)."""
+    backend = FailingBackend(AuthenticationFailed("no"))
+    answers(session_with(backend, Policy()), *commands)
+
+    assert backend.asked == []
 
 
 def test_capa_may_be_asked_for_fifty_times_before_login(connect: Connect) -> None:
