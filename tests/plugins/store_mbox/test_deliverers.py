@@ -331,9 +331,16 @@ def host(site: MailSite) -> Iterator[Host]:
         yield made
 
 
+ALL_TOGETHER = pytest.param(
+    list(AGENTS),
+    id="all",
+    marks=pytest.mark.skipif(not LONG, reason="POPFRAME_LONG: what five agents do to each other takes its time"),
+)
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can deliver to another user")
-@pytest.mark.parametrize("names", [[name] for name in AGENTS] + [list(AGENTS)], ids=[*AGENTS, "all"])
+@pytest.mark.parametrize("names", [pytest.param([name], id=name) for name in AGENTS] + [ALL_TOGETHER])
 def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Host, names: list[str]) -> None:
     """Also what arrives in the middle of a session: every message, as its agent stores it (RFC 1939 sections 6, 8)."""
     missing = [AGENTS[name].package for name in names if not AGENTS[name].is_there()]
