@@ -2,17 +2,11 @@
 
 The agents run in a mount namespace in which ``/var/mail`` is the spool directory of the test, ``/var/spool/dma`` a
 folder of the test, and alice a user: each delivers in its usual way, to the usual place, with its own locks, and
-nothing of the machine is changed.
-
-Two agents spoil mail beside the others without any help from a server: dma knows only flock, which none of the others
-take; mailutils' mda takes only the dot-lock and replaces the spool by a new file, and procmail then writes to the old
-one (1 to 3 of 24 messages lost in 3 of 4 runs in which nothing but the two ran). These two wait until no other is
-running. Sessions never wait for anybody.
+nothing of the machine is changed. Sessions never wait for an agent; some agents wait for each other, see ``APART``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import poplib
 import pwd
@@ -24,8 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,7 +31,27 @@ from popframe.testing.site import RUN_AS, MailSite
 LONG = os.environ.get("POPFRAME_LONG") == "1"
 
 EACH = 12
-"""Messages that each agent delivers: two of each kind."""
+"""Messages that an agent delivers alone: two of each kind."""
+
+EACH_TOGETHER = 6
+"""Messages that each agent delivers beside the others, which make it wait a second now and then: one of each kind."""
+
+ROUNDS = 10 if LONG else 1
+"""How often all agents deliver together."""
+
+APART = (
+    ("procmail", "mailutils-mda"),
+    ("procmail", "dma"),
+    ("maildrop", "dma"),
+    ("mailutils-mda", "dma"),
+    ("dovecot-core", "dma"),
+)
+"""Packages whose agents are not run at the same time, because they spoil each other's mail without any server.
+
+dma takes only flock, which the others do not take: their messages mix, in every run with procmail. mailutils' mda puts
+a new file in the place of the spool, and procmail creates one when it finds none: of 40 messages, one or two were lost
+and others damaged in seven of eight runs in which nothing but these two ran.
+"""
 
 PATIENCE_SECONDS = 100.0
 """How long the mail may take to come through; an agent that finds a lock waits for a whole second."""
@@ -52,6 +66,11 @@ TEMPORARY = frozenset({69, 75})
 """Exit statuses of an agent that has delivered nothing and wants to be asked again: of mda, and of everybody."""
 
 FROM_LINE = b"From bob Mon Jan  5 09:00:00 2026\n"
+
+MICROSECONDS_PER_RENAME = 200_000
+"""How long mda is held at each rename; it has four of them."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can deliver to another user")
 
 _ADDED = re.compile(
     rb"^(?:Received|Status|X-Status|X-UID|X-IMAP|X-IMAPbase|X-Keywords|Content-Length):[^\n]*\n(?:[ \t][^\n]*\n)*",
@@ -68,13 +87,11 @@ class Agent:
         package: Its Debian package.
         command: How it is called; the folder of the host stands for ``{}``.
         quoted: What it makes of a From_ line in a message.
-        needs_peace: Beside the others it loses mail, theirs or its own.
     """
 
     package: str
     command: tuple[str, ...]
     quoted: bytes = b">" + FROM_LINE
-    needs_peace: bool = False
 
     def is_there(self) -> bool:
         """Tell whether it is installed."""
@@ -84,9 +101,9 @@ class Agent:
 AGENTS = {
     "procmail": Agent("procmail", ("procmail", "-t", "-Y", "-d", "alice")),
     "maildrop": Agent("maildrop", ("maildrop", "-d", "alice")),
-    "mda": Agent("mailutils-mda", ("/usr/sbin/mda", "alice"), needs_peace=True),
+    "mda": Agent("mailutils-mda", ("/usr/sbin/mda", "alice")),
     "dovecot-lda": Agent("dovecot-core", ("/usr/lib/dovecot/dovecot-lda", "-c", "{}/dovecot.conf"), quoted=FROM_LINE),
-    "dma": Agent("dma", ("/usr/sbin/dma", "-D", "-i", "-f", "alice", "alice"), needs_peace=True),
+    "dma": Agent("dma", ("/usr/sbin/dma", "-D", "-i", "-f", "alice", "alice")),
 }
 
 _FILES = {
@@ -126,14 +143,13 @@ class Host:
         self.folder = folder
         self._site = site
         self._owner = pwd.getpwnam(RUN_AS)
-        self._turnstile = threading.Lock()
+        self._turns = {pair: threading.Lock() for pair in APART}
         for name in ("queue", "dma", "home"):
             (folder / name).mkdir()
         for name, text in _FILES.items():
             (folder / name).write_text(text)
         alice = f"alice:x:{self._owner.pw_uid}:{self._owner.pw_gid}::{folder}/home:/bin/sh\n"
         (folder / "passwd").write_text(alice + Path("/etc/passwd").read_text())
-        (folder / "gate").touch()
         for path in ((folder / "home"), *(folder / "home").iterdir()):
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
             path.chmod(0o700 if path.is_dir() else 0o600)
@@ -179,6 +195,7 @@ class Host:
             if done.returncode not in TEMPORARY:
                 break
             time.sleep(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)  # those who wait for their turn get it
         assert done.returncode == 0, (agent.package, done)
 
     def undelivered(self) -> list[str]:
@@ -191,13 +208,13 @@ class Host:
             return []
         return ["setpriv", f"--reuid={self._owner.pw_uid}", f"--regid={self._owner.pw_gid}", "--clear-groups"]
 
-    @contextmanager
-    def _turn(self, agent: Agent) -> Iterator[None]:
-        """Keep an agent that needs peace apart from the others, which run all at once."""
-        with (self.folder / "gate").open() as gate:
-            with self._turnstile:
-                fcntl.flock(gate, fcntl.LOCK_EX if agent.needs_peace else fcntl.LOCK_SH)
-            yield
+    def _turn(self, agent: Agent) -> ExitStack:
+        """Wait until no agent runs that this one has to be kept apart from; at the end of the context they may."""
+        with ExitStack() as waiting:
+            for pair, turn in self._turns.items():
+                if agent.package in pair:
+                    waiting.enter_context(turn)
+            return waiting.pop_all()
 
 
 # --- messages ---
@@ -297,10 +314,10 @@ def deliver_and_read(host: Host, names: list[str], address: tuple[str, int]) -> 
 
     def deliver_all(name: str) -> dict[str, bytes]:
         sent = {}
-        for number in range(EACH):
+        for number in range(EACH if len(names) == 1 else EACH_TOGETHER):
             text = message(name, number)
-            if FROM_LINE in text and AGENTS[name].quoted == FROM_LINE and len(names) > 1:
-                continue  # dovecot does not quote it, and takes it for a new message itself once others have delivered
+            if FROM_LINE in text and AGENTS[name].quoted == FROM_LINE and "dma" in names:
+                continue  # dovecot does not quote it, and takes it for a new message itself once dma has delivered
             host.deliver(AGENTS[name], text)
             sent[name_of(text)] = without_additions(text.replace(FROM_LINE, AGENTS[name].quoted))
         return sent
@@ -331,21 +348,23 @@ def host(site: MailSite) -> Iterator[Host]:
         yield made
 
 
-ALL_TOGETHER = pytest.param(
-    list(AGENTS),
-    id="all",
-    marks=pytest.mark.skipif(not LONG, reason="POPFRAME_LONG: what five agents do to each other takes its time"),
-)
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can deliver to another user")
-@pytest.mark.parametrize("names", [pytest.param([name], id=name) for name in AGENTS] + [ALL_TOGETHER])
-def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Host, names: list[str]) -> None:
-    """Also what arrives in the middle of a session: every message, as its agent stores it (RFC 1939 sections 6, 8)."""
+def skip_without(*names: str) -> None:
+    """Skip a test where one of its agents is not installed."""
     missing = [AGENTS[name].package for name in names if not AGENTS[name].is_there()]
     if missing:
         pytest.skip(f"needs the Debian packages {' '.join(missing)}")
+
+
+@pytest.mark.timeout(240)
+@needs_root
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param([name], id=name) for name in AGENTS]
+    + [pytest.param(list(AGENTS), id=f"all-{number}") for number in range(ROUNDS)],
+)
+def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Host, names: list[str]) -> None:
+    """Also what arrives in the middle of a session: every message, as its agent stores it (RFC 1939 sections 6, 8)."""
+    skip_without(*names)
     server = site.start()
     sent, read = deliver_and_read(host, names, server.addresses[0])
 
@@ -353,3 +372,70 @@ def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Hos
     assert [name_of(text) for text in read if without_additions(text) != sent[name_of(text)]] == []
     assert host.undelivered() == []
     assert list(site.spool("alice").parent.glob("*.lock")) == []
+
+
+# --- what an agent does in the middle of a session ---
+
+
+@needs_root
+@pytest.mark.xfail(reason="the header is found in its place, and what follows it has moved")
+def test_a_message_that_dovecot_moves_is_sent_whole_or_not(site: MailSite, host: Host) -> None:
+    """Its agent adds fields to mail that has none of its own, in place: what follows the header moves (H-079)."""
+    skip_without("dovecot-lda")
+    text = b"Subject: one\n\n" + b"a line of 26 octets ......\n" * 20
+    site.put("alice", [text])
+    client = site.connect(site.start(), "alice")
+    host.deliver(AGENTS["dovecot-lda"], message("dovecot-lda", 0))
+    reply = client.ask("RETR 1")
+    sent = b""
+    with suppress(EOFError):  # closed without the final dot: not sent, as far as the client knows
+        sent = client.body() if reply.startswith(b"+OK") else b""
+
+    assert b"X-IMAPbase: " in site.spool("alice").read_bytes()
+    assert not sent or without_additions(sent.replace(b"\r\n", b"\n")) == without_additions(text)
+
+
+@contextmanager
+def while_mda_replaces_the_spool(site: MailSite, host: Host) -> Iterator[None]:
+    """Let mda deliver and hold it between its two renames, when there is no spool, as the block begins.
+
+    It has the dot-lock all the time.
+    """
+    skip_without("mda")
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace (Debian: apt-get install strace)")
+    slowly = ("strace", "-qq", "-o", "/dev/null", "-e", f"inject=rename:delay_exit={MICROSECONDS_PER_RENAME}")
+    mda = replace(AGENTS["mda"], command=(*slowly, *AGENTS["mda"].command))
+    with ThreadPoolExecutor() as pool:
+        delivery = pool.submit(host.deliver, mda, message("mda", 0))
+        while site.spool("alice").exists():
+            assert not delivery.done(), "mda did not replace the spool"
+        yield
+        delivery.result()
+
+
+@needs_root
+@pytest.mark.xfail(reason="a spool that is missing counts as one without messages, whoever holds the dot-lock")
+def test_what_quit_says_is_true_while_mda_replaces_the_spool(site: MailSite, host: Host) -> None:
+    """A spool that is not there for a moment is not one from which the messages are gone (P-073)."""
+    site.put("alice", [b"Subject: one\n\nhello\n"])
+    client = site.connect(site.start(), "alice")
+    client.ask("DELE 1")
+    with while_mda_replaces_the_spool(site, host):
+        reply = client.ask("QUIT")
+
+    assert reply.startswith(b"-ERR") == (b"Subject: one\n" in site.spool("alice").read_bytes())
+
+
+@needs_root
+@pytest.mark.xfail(reason="a spool that is missing counts as one without messages, whoever holds the dot-lock")
+def test_no_login_finds_an_empty_maildrop_while_mda_replaces_the_spool(site: MailSite, host: Host) -> None:
+    """A client that is told that everything is gone forgets what it has read, and fetches it again."""
+    site.put("alice", [b"Subject: one\n\nhello\n"])
+    server = site.start()
+    client = site.connect(server)
+    with while_mda_replaces_the_spool(site, host):
+        reply = client.log_in("alice", "secret")
+        listed = client.ask("STAT")
+
+    assert not reply.startswith(b"+OK") or not listed.startswith(b"+OK 0 ")
