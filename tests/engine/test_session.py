@@ -16,7 +16,6 @@ from popframe import (
     TemporaryFailure,
 )
 from popframe.engine import CommandTable, Login, Policy, Session
-from popframe.engine.session import HTTP_METHODS
 from popframe.testing import EngineServer, parse_transcript
 from popframe.testing.engine_server import PEER, EngineTransport
 
@@ -144,6 +143,42 @@ def test_nobody_is_asked_without_one_name_and_a_password(commands: list[str]) ->
     answers(session_with(backend, Policy()), *commands)
 
     assert backend.asked == []
+
+
+def test_a_password_without_a_name_is_not_understood() -> None:
+    """A-002: PASS comes behind USER (RFC 1939 section 7)."""
+    session = session_with(FailingBackend(AuthenticationFailed("no")), Policy())
+
+    assert answers(session, "PASS secret") == [b"-ERR command not understood\r\n"]
+
+
+@pytest.mark.parametrize("between", ["NOOP", "FROB", "USER", "CAPA x", "USER \x7f", "\t", "", "x" * 600])
+def test_a_name_is_forgotten_when_anything_comes_before_its_password(connect: Connect, between: str) -> None:
+    """A-002, H-019: PASS counts only immediately behind USER (RFC 1939 section 7)."""
+    client = connect(THREE)
+    said = client.ask("USER alice", between, "PASS secret")
+
+    assert said.endswith(b"-ERR command not understood\r\n")
+    assert client.session.state is State.AUTHORIZATION
+    assert client.session.command_count == 3
+
+
+def test_a_look_at_the_capabilities_does_not_make_the_name_forgotten(connect: Connect) -> None:
+    """C-007: some clients ask for them between USER and PASS (RFC 2449 section 5)."""
+    said = connect(THREE).ask("USER alice", "CAPA", "PASS secret")
+
+    assert said.endswith(b"\r\n+OK maildrop has 3 messages (56 octets)\r\n")
+
+
+@pytest.mark.parametrize("commands", [[], ["USER alice"], ["USER alice", "PASS wrong"]])
+def test_quit_before_login_ends_without_an_update(connect: Connect, commands: list[str]) -> None:
+    """P-028, Q-017: one positive reply, and nothing else happens (RFC 1939 section 4)."""
+    client = connect(THREE)
+    client.ask(*commands)
+
+    assert client.ask("QUIT", "USER alice") == b"+OK bye\r\n"
+    assert client.session.is_closed
+    assert client.session.state is State.AUTHORIZATION
 
 
 def test_capa_may_be_asked_for_fifty_times_before_login(connect: Connect) -> None:
@@ -288,7 +323,9 @@ def test_bad_commands_before_login_are_forgiven_by_the_login(connect: Connect) -
     assert client.ask("NOOP") == b"+OK done\r\n"
 
 
-@pytest.mark.parametrize("verb", sorted(method.decode() for method in HTTP_METHODS))
+@pytest.mark.parametrize(
+    "verb", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "get"]
+)
 @pytest.mark.parametrize("is_logged_in", [False, True])
 def test_a_request_of_http_ends_the_session_at_once(connect: Connect, verb: str, *, is_logged_in: bool) -> None:
     """H-015: what a browser was made to send behind its request is not read, and nothing is removed."""
