@@ -56,6 +56,17 @@ def test_what_begins_with_a_bracket_is_a_response_code(connect: Connect) -> None
     assert b"\r\nRESP-CODES\r\n" in said
 
 
+@pytest.mark.parametrize("octet", [*(octet for octet in range(0x20) if octet != 0x0A), 0x7F])
+def test_a_control_character_makes_a_command_no_command(log_in: Connect, octet: int) -> None:
+    """H-004, H-006, H-008: wherever it stands in the line, the line is not carried out (RFC 1939 section 3)."""
+    client = log_in(MESSAGES)
+    for line in (b"%cDELE 1 ", b"DE%cLE 1 ", b"DELE%c1 ", b"DELE 1%c ", b"DELE 1 %c "):
+        client.send(line % octet + b"\r\n")
+
+        assert client.receive(0.0) == b"-ERR control character in command\r\n"
+    assert client.ask("STAT") == b"+OK 2 45\r\n"
+
+
 def test_retr_top_list_and_uidl_change_nothing(log_in: Connect) -> None:
     """P-057, P-090: whatever was looked at, the maildrop is the same, also for the next session (RFC 1939 s. 5)."""
     client = log_in(MESSAGES)

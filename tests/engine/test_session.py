@@ -30,12 +30,10 @@ class FailingBackend:
 
     def __init__(self, *errors: Exception) -> None:
         self.reported: list[str] = []
-        self.asked: list[PlainCredentials] = []
         self._errors = list(errors)
 
     def log_in(self, credentials: PlainCredentials) -> Login:
         """Raise the next error; the last one for ever."""
-        self.asked.append(credentials)
         raise self._errors.pop(0) if len(self._errors) > 1 else self._errors[0]
 
     def report_error(self, doing: str, error: Exception) -> None:
@@ -86,99 +84,6 @@ def test_without_the_right_password_nobody_gets_further(connect: Connect, comman
 
     assert client.session.state is State.AUTHORIZATION
     assert client.session.summary("s", 0.0).username == ""
-
-
-@pytest.mark.parametrize("octet", [*(octet for octet in range(0x20) if octet != 0x0A), 0x7F])
-def test_a_control_character_makes_a_command_no_command(connect: Connect, octet: int) -> None:
-    """H-004, H-006, H-008: wherever it stands in the line, the line is not carried out (RFC 1939 section 3)."""
-    client = connect(THREE)
-    client.log_in("alice", "secret")
-    for line in (b"%cDELE 1 ", b"DE%cLE 1 ", b"DELE%c1 ", b"DELE 1%c ", b"DELE 1 %c "):
-        client.send(line % octet + b"\r\n")
-
-        assert client.receive(0.0) == b"-ERR control character in command\r\n"
-    assert client.ask("STAT") == b"+OK 3 56\r\n"
-
-
-@pytest.mark.parametrize(
-    "name", [b"alice\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"al\xe2\x80\xa8ice", b"\xc2\x85", b"a\xc2\xadlice"]
-)
-def test_a_user_name_is_printable_text_in_utf_8(connect: Connect, name: bytes) -> None:
-    """H-009: anything else is refused at USER, and PASS finds no name (RFC 1939 section 7)."""
-    client = connect(THREE)
-    client.send(b"USER %b\r\nPASS secret\r\n" % name)
-
-    assert client.receive(0.0).endswith(b"-ERR command not understood\r\n" * 2)
-    assert client.session.failed_login_count == 0
-
-
-@pytest.mark.parametrize(
-    "password",
-    [
-        b"secret",
-        b"two words",
-        b" ",
-        b"  leading and trailing  ",
-        b"caf\xc3\xa9",
-        b"caf\xe9",
-        b"\xff\xfe",
-        b"\xed\xb3\xbf",
-        b"x" * 500,
-    ],
-)
-def test_a_password_is_every_octet_behind_the_one_space(password: bytes) -> None:
-    """A-005, Q-015: blanks count, and so do octets that are no text in any encoding (RFC 1939 section 7)."""
-    backend = FailingBackend(AuthenticationFailed("no"))
-    session = session_with(backend, Policy())
-    session.receive_data(b"user alice \r\npass " + password + b"\r\n")
-
-    assert len(list(session.output())) == 1
-    assert backend.asked == [PlainCredentials("alice", password)]
-
-
-@pytest.mark.parametrize("commands", [["USER alice bob", "PASS x"], ["USER", "PASS x"], ["USER alice", "PASS"]])
-def test_nobody_is_asked_without_one_name_and_a_password(commands: list[str]) -> None:
-    """P-011, P-012: an argument too many or too few is no login (RFC 1939 section 7)."""
-    backend = FailingBackend(AuthenticationFailed("no"))
-    answers(session_with(backend, Policy()), *commands)
-
-    assert backend.asked == []
-
-
-def test_a_password_without_a_name_is_not_understood() -> None:
-    """A-002: PASS comes behind USER (RFC 1939 section 7)."""
-    session = session_with(FailingBackend(AuthenticationFailed("no")), Policy())
-
-    assert answers(session, "PASS secret") == [b"-ERR command not understood\r\n"]
-
-
-@pytest.mark.parametrize("between", ["NOOP", "FROB", "USER", "CAPA x", "USER \x7f", "\t", "", "x" * 600])
-def test_a_name_is_forgotten_when_anything_comes_before_its_password(connect: Connect, between: str) -> None:
-    """A-002, H-019: PASS counts only immediately behind USER (RFC 1939 section 7)."""
-    client = connect(THREE)
-    said = client.ask("USER alice", between, "PASS secret")
-
-    assert said.endswith(b"-ERR command not understood\r\n")
-    assert client.session.state is State.AUTHORIZATION
-    assert client.session.command_count == 3
-
-
-def test_a_look_at_the_capabilities_does_not_make_the_name_forgotten(connect: Connect) -> None:
-    """C-007: some clients ask for them between USER and PASS (RFC 2449 section 5)."""
-    said = connect(THREE).ask("USER alice", "CAPA", "PASS secret")
-
-    assert said.endswith(b"\r\n+OK maildrop has 3 messages (56 octets)\r\n")
-
-
-@pytest.mark.parametrize("commands", [[], ["USER alice"], ["USER alice", "PASS wrong"]])
-def test_quit_before_login_ends_without_an_update(connect: Connect, commands: list[str]) -> None:
-    """P-028, Q-017: one positive reply, and nothing else happens (RFC 1939 section 4)."""
-    client = connect(THREE)
-    client.ask(*commands)
-
-    assert client.ask("QUIT", "USER alice") == b"+OK bye\r\n"
-    assert client.session.is_closed
-    assert client.session.state is State.AUTHORIZATION
 
 
 def test_capa_may_be_asked_for_fifty_times_before_login(connect: Connect) -> None:
