@@ -94,6 +94,18 @@ def test_a_hundred_thousand_pipelined_commands_need_no_memory(log_in: Connect) -
     assert most <= BATCH_BUFFERS + 1
 
 
+@pytest.mark.parametrize("size", [0, 100, 4096, 30_000, 65_000])
+def test_replies_are_gathered_up_to_what_one_send_should_take(log_in: Connect, size: int) -> None:
+    """Q-037: a batch is as large as it can be and no larger; only the end of a reply may make it three octets more."""
+    client = log_in([b"x" * size + b"\n"])
+    client.session.receive_data(b"RETR 1\r\n" * 2000)
+    batches = [(sum(map(len, buffers)), len(buffers)) for buffers in client.session.output()]
+    largest_buffer = size + 2
+
+    assert all(octets <= BATCH_OCTETS + 3 and count <= BATCH_BUFFERS + 1 for octets, count in batches)
+    assert all(octets > BATCH_OCTETS - largest_buffer or count >= BATCH_BUFFERS for octets, count in batches[:-1])
+
+
 def test_a_message_of_two_hundred_megabytes_is_streamed(log_in: Connect) -> None:
     """H-060, I-4: memory does not depend on the size of a message."""
     pieces = 3_100
