@@ -24,7 +24,7 @@ REQUIREMENTS = frozenset(
         ("H", range(53, 58)),
         ("H", range(59, 61)),
         ("H", range(64, 74)),
-        ("H", (84, 86, 87, 95)),
+        ("H", (79, 84, 86, 87, 95)),
     ]
     for number in numbers
 )

@@ -66,6 +66,10 @@ class LockPolicy:
         kinds = tuple(kind for kind in self.kinds if kind != "dotlock")
         return LockPolicy(kinds, 0, self.stale_dotlock_seconds)
 
+    def dotlock_alone(self) -> LockPolicy:
+        """Return the policy that takes only the dot-lock, for which no spool is needed."""
+        return LockPolicy(("dotlock",), self.timeout_seconds, self.stale_dotlock_seconds)
+
 
 @contextmanager
 def held_locks(spool: str, fd: int, policy: LockPolicy, dead_pid: int | None = None) -> Iterator[None]:

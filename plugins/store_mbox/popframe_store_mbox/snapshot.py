@@ -13,8 +13,11 @@ from typing import Self
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.indexed import messages_of
-from popframe_store_mbox.scan import Index
+from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index
 from popframe_store_mbox.uid import digest_of, head_digest, without_volatile_fields
+
+MAX_HEADER_END_OCTETS = 3
+"""A line end and a blank line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,15 @@ class Snapshot:
 
     def has_in_place(self, spool: int, message: int) -> bool:
         """Tell whether the From_ line and header of a message are where they were, and the rest may be."""
-        start = self.index.start[message]
-        head = read_at(spool, self.index.header_end[message] - start, start)
+        start, header_end = self.index.start[message], self.index.header_end[message]
+        octets = read_at(spool, header_end - start + MAX_HEADER_END_OCTETS, start)
+        head, behind = octets[: header_end - start], octets[header_end - start :]
         return (
             head_digest(without_volatile_fields(head)) == digest_of(self.index.uids[message])
             and FileState.of(spool).size >= self.index.end[message]
+            and (
+                behind.startswith((b"\n\n", b"\n\r\n"))  # a field that was added here would have moved the text
+                or header_end >= self.index.end[message]
+                or header_end - start >= MAX_HEADER_OCTETS
+            )
         )

@@ -24,6 +24,7 @@ T = TypeVar("T")
 MAX_REOPENS = 5
 """How often the spool may be replaced by another program between our opening and locking it."""
 
+_NO_SPOOL = -1
 _logger = logging.getLogger("popframe.store_mbox")
 
 
@@ -50,6 +51,8 @@ def locked_spool(
     """
     for _ in range(MAX_REOPENS):
         fd = _open_spool(place, create=create)
+        if fd is None and not _is_missing_for_certain(place, policy, dead_pid):
+            continue
         if fd is None:
             yield None
             return
@@ -62,6 +65,24 @@ def locked_spool(
         finally:
             os.close(fd)
     raise TemporaryFailure(f"{place.spool} is replaced again and again")
+
+
+def _is_missing_for_certain(place: Place, policy: LockPolicy, dead_pid: int | None) -> bool:
+    """Tell whether there is no spool while nobody has a dot-lock.
+
+    Agents that replace a spool under their dot-lock (mailutils does) leave the directory without one for a moment;
+    whoever took that for an empty maildrop would tell a client that all its mail is gone.
+
+    Raises:
+        LockTimeout: Another program kept its dot-lock too long.
+    """
+    if "dotlock" not in policy.kinds:
+        return True
+    dotlock = place.spool + DOTLOCK_SUFFIX
+    if os.path.lexists(dotlock):
+        with held_locks(place.spool, _NO_SPOOL, policy.dotlock_alone(), dead_pid):
+            return False  # whoever had it is through
+    return not os.path.lexists(place.spool) and not os.path.lexists(dotlock)
 
 
 def read_without_dotlock(place: Place, policy: LockPolicy, read: Callable[[int], T]) -> tuple[int, T] | None:

@@ -378,7 +378,6 @@ def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Hos
 
 
 @needs_root
-@pytest.mark.xfail(reason="the header is found in its place, and what follows it has moved")
 def test_a_message_that_dovecot_moves_is_sent_whole_or_not(site: MailSite, host: Host) -> None:
     """Its agent adds fields to mail that has none of its own, in place: what follows the header moves (H-079)."""
     skip_without("dovecot-lda")
@@ -415,7 +414,6 @@ def while_mda_replaces_the_spool(site: MailSite, host: Host) -> Iterator[None]:
 
 
 @needs_root
-@pytest.mark.xfail(reason="a spool that is missing counts as one without messages, whoever holds the dot-lock")
 def test_what_quit_says_is_true_while_mda_replaces_the_spool(site: MailSite, host: Host) -> None:
     """A spool that is not there for a moment is not one from which the messages are gone (P-073)."""
     site.put("alice", [b"Subject: one\n\nhello\n"])
@@ -428,7 +426,6 @@ def test_what_quit_says_is_true_while_mda_replaces_the_spool(site: MailSite, hos
 
 
 @needs_root
-@pytest.mark.xfail(reason="a spool that is missing counts as one without messages, whoever holds the dot-lock")
 def test_no_login_finds_an_empty_maildrop_while_mda_replaces_the_spool(site: MailSite, host: Host) -> None:
     """A client that is told that everything is gone forgets what it has read, and fetches it again."""
     site.put("alice", [b"Subject: one\n\nhello\n"])

@@ -103,6 +103,21 @@ def test_missing_spool_directory_is_not_an_empty_maildrop(tmp_path: Path) -> Non
         store.popframe_open_maildrop(ALICE)
 
 
+def test_missing_spool_under_a_dotlock_is_not_an_empty_maildrop(store: StoreMbox, spool: Path) -> None:
+    """An agent that replaces the spool has it for a moment without one; when its lock is stale, there is no mail."""
+    dotlock = spool.with_name("alice.lock")
+    dotlock.write_text(f"{os.getppid()}")
+    with pytest.raises(MaildropInUse, match="dot-lock"):
+        store.popframe_open_maildrop(ALICE)
+    dotlock.write_text("")
+    os.utime(dotlock, (0, 0))
+    maildrop = store.popframe_open_maildrop(ALICE)
+
+    assert list(maildrop.message_octets()) == []
+    assert not dotlock.exists()
+    maildrop.close()
+
+
 # --- files that are not this user's mail ---
 
 
