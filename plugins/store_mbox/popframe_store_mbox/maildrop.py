@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from popframe import MaildropInUse, TemporaryFailure
-from popframe_store_mbox.file import os_errors_refused, refusal_for
+from popframe_store_mbox.file import FileState, os_errors_refused, refusal_for
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.indexed import follow_removal
 from popframe_store_mbox.lock import LockPolicy, LockTimeout
@@ -31,8 +31,13 @@ class MboxMaildrop:
     The spool's locks are held while it is scanned and while it is rewritten, never in between.
     """
 
-    def __init__(self, place: Place, policy: LockPolicy) -> None:
+    def __init__(self, place: Place, policy: LockPolicy, *, is_shared: bool = False) -> None:
         """Open it.
+
+        Args:
+            place: Where it is.
+            policy: Which locks are taken on its spool.
+            is_shared: Let other sessions in that share it too.
 
         Raises:
             MaildropInUse: Another session has it, or another program kept its lock on the spool too long.
@@ -41,10 +46,11 @@ class MboxMaildrop:
         """
         self._place = place
         self._policy = policy
+        self._is_shared = is_shared
         self._spool = _CLOSED
         self._snapshot: Snapshot | None = None
         with os_errors_refused(f"opening {place.spool}"):
-            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock)
+            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock, is_shared=is_shared)
             try:
                 self._open_spool(self._session_lock.dead_pid)
             except BaseException:
@@ -135,10 +141,12 @@ class MboxMaildrop:
             locked_spool(self._place, self._policy) as spool,
         ):
             if spool is not None:
+                is_ours = not self._is_shared or FileState.of(spool) == self._snapshot.state
                 was_in_place = remove_messages(spool, self._place.journal, self._snapshot, deleted)
                 if isinstance(self._snapshot.index, StoredIndex):
                     index = self._snapshot.index
-                    follow_removal(self._place.index, index, deleted, spool, was_in_place=was_in_place)
+                    # Another session may have written the index since; then only a scan can tell what it should say.
+                    follow_removal(self._place.index, index, deleted, spool, was_in_place=is_ours and was_in_place)
 
     def close(self) -> None:
         """Let go of the spool and of the session's lock."""

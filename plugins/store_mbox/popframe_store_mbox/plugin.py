@@ -29,7 +29,8 @@ class StoreMbox:
             TemporaryFailure: It cannot be opened now.
             PermanentFailure: It cannot be opened until an operator has mended something.
         """
-        return MboxMaildrop(find_place(account, self._settings.spool_dir, self._settings.state_dir), self._policy)
+        place = find_place(account, self._settings.spool_dir, self._settings.state_dir)
+        return MboxMaildrop(place, self._policy, is_shared=self._settings.session_lock == "shared")
 
     @hookimpl
     def popframe_deliver_message(self, account: Account, message: IncomingMessage) -> bool:

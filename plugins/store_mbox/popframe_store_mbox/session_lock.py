@@ -1,4 +1,4 @@
-"""One session for each maildrop: a lock that ends with its holder, whatever happens to it.
+"""One session for each maildrop, or several that know of each other: a lock that ends with its holder, come what may.
 
 Rule of this file: the lock is the kernel's flock on an open file description, so it excludes threads as well as
 processes and is never stale. The file is only its handle, and stays: to make and remove one in every session would cost
@@ -30,20 +30,25 @@ class SessionLock:
     """A session's exclusive-access lock (RFC 1939 section 4).
 
     Attributes:
-        dead_pid: The process that held it before and ended without letting go, or None.
+        dead_pid: The process that held it before and ended without letting go, or None; None also when it is shared.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, is_shared: bool) -> None:
         self._fd = fd
-        self.dead_pid = _read_holder(fd)[0]
+        self._is_shared = is_shared
+        self.dead_pid = None if is_shared else _read_holder(fd)[0]
         self._write(f"{os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}")
 
     @classmethod
-    def take(cls, path: str) -> Self:
+    def take(cls, path: str, *, is_shared: bool = False) -> Self:
         """Take the lock.
 
+        Args:
+            path: Its file.
+            is_shared: Let others in that share it too.
+
         Raises:
-            MaildropInUse: Another session has it.
+            MaildropInUse: Another session has it and does not share it, or we do not.
             PermanentFailure: The file there is not one of ours.
             TemporaryFailure: Somebody removes it again and again.
             OSError: It cannot be created.
@@ -52,9 +57,9 @@ class SessionLock:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
             try:
                 _refuse_foreign(path, fd)
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 if is_at(path, fd):
-                    return cls(fd)
+                    return cls(fd, is_shared=is_shared)
             except BlockingIOError as exc:
                 pid, since = _read_holder(fd)
                 os.close(fd)
@@ -73,7 +78,12 @@ class SessionLock:
             os.close(self._fd)
 
     def _write(self, holder: str) -> None:
-        """Write a record of always the same length; that a disk is full is no reason to lock a user out."""
+        """Write a record of always the same length; that a disk is full is no reason to lock a user out.
+
+        Of several holders none signs: one that ends could not tell whose signature it takes back.
+        """
+        if self._is_shared:
+            return
         with suppress(OSError):
             os.pwrite(self._fd, holder.encode().ljust(_RECORD_OCTETS - 1) + b"\n", 0)
 

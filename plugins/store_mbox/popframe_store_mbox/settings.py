@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -28,6 +29,11 @@ class Settings(PluginSettings):
         default=None,
         description="Directory for session locks, and for journals while messages are removed. Default: that of the "
         "spool itself. The sessions must be able to create files there.",
+    )
+    session_lock: Literal["exclusive", "shared"] = Field(
+        default="exclusive",
+        description="Whether a second login to a maildrop is refused while a session has it (RFC 1939 section 4), or "
+        "let in beside it.",
     )
     locks: tuple[LockKind, ...] = Field(
         default=("dotlock", "fcntl", "flock"),
