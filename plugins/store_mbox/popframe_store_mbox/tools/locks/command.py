@@ -17,6 +17,7 @@ from popframe import Account, ConfigError, PermanentFailure
 from popframe_store_mbox.lock import LockKind
 from popframe_store_mbox.place import Place, find_place
 from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
+from popframe_store_mbox.tools.configuration import Configured, read_configuration
 from popframe_store_mbox.tools.locks.advice import file_system_type, warnings_about_trial
 from popframe_store_mbox.tools.locks.agents import (
     SYSTEM_FOLDERS,
@@ -24,7 +25,6 @@ from popframe_store_mbox.tools.locks.agents import (
     warnings_about,
     warnings_between,
 )
-from popframe_store_mbox.tools.locks.configuration import Configured, read_configuration
 from popframe_store_mbox.tools.locks.holder import kernel_holder
 from popframe_store_mbox.tools.locks.judgement import judge
 from popframe_store_mbox.tools.locks.report import LockReport

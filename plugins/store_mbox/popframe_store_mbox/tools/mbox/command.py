@@ -1,4 +1,4 @@
-"""Explain what the server makes of an mbox file, and what is odd about it."""
+"""Explain what the server makes of an mbox file, and make the index beside it anew."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from popframe import Account, ConfigError, Refusal
 from popframe_store_mbox.file import FileState
+from popframe_store_mbox.place import find_place
+from popframe_store_mbox.settings import Settings
+from popframe_store_mbox.tools.configuration import read_configuration
 from popframe_store_mbox.tools.mbox.check import MboxCheck, MessageReport
 from popframe_store_mbox.tools.mbox.finding import CHANGED, Finding
+from popframe_store_mbox.tools.mbox.index import drop_index, rebuild_index
 from popframe_store_mbox.tools.mbox.lines import FileChangedError
 from popframe_store_mbox.tools.mbox.report import JsonOutput, Output, Summary, TextOutput
 from popframe_store_mbox.tools.text import printable_path
 
 EXIT_NOTHING_ODD = 0
 EXIT_ODD = 1
+EXIT_DONE = 0
+EXIT_NOT_DONE = 1
 EXIT_USAGE = 2
 
 DESCRIPTION = "Look into mbox files as the server does."
@@ -72,6 +79,28 @@ examples:
   popframe mbox check --json ~/mbox | jq -r '.findings[]?.kind' | sort | uniq -c
 """
 
+INDEX_DESCRIPTION = """\
+Make the index beside a spool anew: what the server keeps of its last scan, so
+that the next login need not read the spool. It is only a cache. The server
+finds damage by itself and needs nobody to run this; it is for a spool that was
+restored or moved, so that the first login is as quick as the others, and for
+whoever would rather be certain.
+
+Run it as the user that the sessions are; an index of another user is not used.
+No session may be open meanwhile. The spool is not changed.
+"""
+
+INDEX_EPILOG = """\
+exit status:
+  0  done
+  1  not done: a session is open, or the spool cannot be opened
+  2  the command line or the configuration is wrong
+
+examples:
+  runuser -u popframe -- popframe mbox index --config /etc/popframe.toml /srv/mail/alice
+  popframe mbox index --drop ~/mbox
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of ``popframe mbox`` and their options."""
@@ -88,9 +117,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("path", metavar="PATH", type=Path, help="the mbox file")
     check.add_argument("--messages", action="store_true", help="tell of all messages, not only of the odd ones")
     check.add_argument("--json", action="store_true", help="write JSON, one object a line")
+    check.set_defaults(act=_run_check)
+    index = actions.add_parser(
+        "index",
+        help="make the index beside a spool anew, or remove it",
+        description=INDEX_DESCRIPTION,
+        epilog=INDEX_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    index.add_argument("path", metavar="PATH", type=Path, help="the spool")
+    index.add_argument("--config", metavar="FILE", type=Path, help="the configuration; default: that of the plugin")
+    index.add_argument("--drop", action="store_true", help="remove it, and make no new one")
+    index.set_defaults(act=_run_index)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Do what the action says; return the exit status."""
+    status: int = arguments.act(arguments)
+    return status
+
+
+def _run_index(arguments: argparse.Namespace) -> int:
+    """Make the index, or remove it."""
+    try:
+        settings = read_configuration(arguments.config).settings if arguments.config else Settings()
+    except ConfigError as error:
+        sys.stderr.write(f"popframe mbox: {error}\n")
+        return EXIT_USAGE
+    try:
+        place = find_place(Account("", maildrop=os.path.abspath(arguments.path)), Path("/"), settings.state_dir)
+        done = drop_index(place) if arguments.drop else rebuild_index(place, settings)
+    except Refusal as error:
+        sys.stderr.write(f"popframe mbox: {error}\n")
+        return EXIT_NOT_DONE
+    except OSError as error:
+        sys.stderr.write(f"popframe mbox: {printable_path(error.filename or arguments.path)}: {error.strerror}\n")
+        return EXIT_NOT_DONE
+    sys.stdout.write(f"{done}\n")
+    return EXIT_DONE
+
+
+def _run_check(arguments: argparse.Namespace) -> int:
     """Check the file; return the exit status."""
     path: Path = arguments.path
     try:

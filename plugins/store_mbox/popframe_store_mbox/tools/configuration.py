@@ -1,4 +1,4 @@
-"""The parts of a configuration file that decide about a spool's locks.
+"""The parts of a configuration file that decide about a spool.
 
 Rule of this file: it reads what concerns this plugin; whether the file as a whole can be used is for ``popframe
 check-config`` to say.
