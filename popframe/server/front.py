@@ -86,7 +86,7 @@ class Front:
         self._lock = threading.Lock()
         self._thread_count = 0
         self._waiting = dict.fromkeys(listeners, 0)
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[str, Connection] = {}
         self._is_ending = False
         self._id_prefix = secrets.token_hex(4)
         self._id_numbers = count(1)
@@ -192,19 +192,21 @@ class Front:
         session = Session(peer, backend, service.policy, service.table)
         connection = Connection(transport, session, service.timers)
         with self._lock:
-            self._connections[slot] = connection
+            self._connections[session_id] = connection
         try:
             service.hooks.session_started(session_id, peer)
             connection.run()
         except Exception:  # a defect of ours ends one session, not the thread
             _logger.exception("session %s failed", session_id)
         finally:
-            with self._lock:
-                del self._connections[slot]
             self._board.leave(slot)
-            summary = session.summary(session_id, time.monotonic() - started)
-            service.hooks.session_ended(summary)
-            _log_end(summary)
+            try:
+                summary = session.summary(session_id, time.monotonic() - started)
+                service.hooks.session_ended(summary)
+                _log_end(summary)
+            finally:  # last, because a server that stops waits for these and for nothing else
+                with self._lock:
+                    del self._connections[session_id]
 
 
 def _peer(transport: socket.socket, address: object) -> Peer:

@@ -85,6 +85,35 @@ def test_sigterm_ends_sessions_without_update(site: MailSite) -> None:
     assert "outcome=shut-down" in server.log()
 
 
+SLOW_REPORT = '''
+import time
+
+from popframe import SessionSummary, hookimpl
+
+
+class SlowReport:
+    """Takes its time to report."""
+
+    @hookimpl
+    def popframe_session_ended(self, summary: SessionSummary) -> None:
+        """Be in the middle of it when the server stops."""
+        time.sleep(1)
+'''
+
+
+def test_a_server_that_stops_reports_every_session(site: MailSite) -> None:
+    """One that has just said goodbye is told in the log, and to the plugins, like every other."""
+    (site.directory / "slow_report.py").write_text(SLOW_REPORT)
+    site.configure(plugins=("auth_file", "./slow_report.py", "store_mbox"))
+    server = site.start()
+    client = site.connect(server, "alice")
+    client.ask("QUIT")
+    client.rest()
+
+    assert server.stop() == 0
+    assert "outcome=quit" in server.log()
+
+
 def test_fronts_end_when_their_master_is_killed(site: MailSite) -> None:
     """No front stays behind that nobody could stop."""
     server = site.start()
