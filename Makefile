@@ -40,7 +40,7 @@ check: $(INSTALLED)  ## run every linter and the type checker; the first failure
 	run ruff format --check --quiet .; \
 	run ruff check --quiet .; \
 	run mypy; \
-	run mypy --explicit-package-bases tests; \
+	run mypy --explicit-package-bases tests benchmarks; \
 	run lint-imports --no-logo; \
 	run deptry popframe; \
 	for plugin in $(PLUGINS); do \

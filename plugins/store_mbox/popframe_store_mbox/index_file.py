@@ -37,6 +37,7 @@ class StoredIndex:
         self.size = header.state.size
         self._path = path
         self._fd = fd
+        self._latest: tuple[int, Row] | None = None
         self.start: Sequence[int] = _Numbers(self, 0)
         self.content: Sequence[int] = _Numbers(self, 1)
         self.header_end: Sequence[int] = _Numbers(self, 2)
@@ -88,10 +89,15 @@ class StoredIndex:
         Raises:
             TemporaryFailure: The file is damaged, and gone now.
         """
+        if self._latest is not None and self._latest[0] == message:
+            return self._latest[1]  # who asks for one column of a message asks for others next
+        at = message
         for segment in self.header.segments:
-            if message < segment.messages:
-                return self._unpacked(self.read(ROW_OCTETS, segment.offset + message * ROW_OCTETS))
-            message -= segment.messages
+            if at < segment.messages:
+                row = self._unpacked(self.read(ROW_OCTETS, segment.offset + at * ROW_OCTETS))
+                self._latest = (message, row)
+                return row
+            at -= segment.messages
         raise IndexError(message)
 
     def rows(self, start: int = 0) -> Iterator[Row]:
