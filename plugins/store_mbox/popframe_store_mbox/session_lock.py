@@ -35,9 +35,9 @@ class SessionLock:
 
     def __init__(self, fd: int, *, is_shared: bool) -> None:
         self._fd = fd
-        self._is_shared = is_shared
         self.dead_pid = None if is_shared else _read_holder(fd)[0]
-        self._write(f"{os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}")
+        # Of several holders none signs: one that ends could not tell whose signature it takes back.
+        self._write("" if is_shared else f"{os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}")
 
     @classmethod
     def take(cls, path: str, *, is_shared: bool = False) -> Self:
@@ -78,12 +78,7 @@ class SessionLock:
             os.close(self._fd)
 
     def _write(self, holder: str) -> None:
-        """Write a record of always the same length; that a disk is full is no reason to lock a user out.
-
-        Of several holders none signs: one that ends could not tell whose signature it takes back.
-        """
-        if self._is_shared:
-            return
+        """Write a record of always the same length; that a disk is full is no reason to lock a user out."""
         with suppress(OSError):
             os.pwrite(self._fd, holder.encode().ljust(_RECORD_OCTETS - 1) + b"\n", 0)
 

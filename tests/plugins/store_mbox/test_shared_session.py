@@ -86,6 +86,17 @@ def test_who_does_not_share_is_alone(spool: Path, sessions: tuple[MboxMaildrop, 
         exclusive.popframe_open_maildrop(ALICE)
 
 
+def test_nobody_is_named_who_is_gone(store: StoreMbox, spool: Path) -> None:
+    """A signature that a killed process left is not that of the sessions that share."""
+    spool.with_name(".alice.popframe-lock").write_text(f"{'999999 since 2026-01-05T09:00:00+00:00':<39}\n")
+    exclusive = StoreMbox(Settings(spool_dir=spool.parent))
+    with (
+        closing(store.popframe_open_maildrop(ALICE)),
+        pytest.raises(MaildropInUse, match="unknown process"),
+    ):
+        exclusive.popframe_open_maildrop(ALICE)
+
+
 def test_a_session_that_is_alone_lets_nobody_share(store: StoreMbox, spool: Path) -> None:
     """It says since when it has the maildrop."""
     exclusive = StoreMbox(Settings(spool_dir=spool.parent))
