@@ -141,12 +141,12 @@ class MboxMaildrop:
             locked_spool(self._place, self._policy) as spool,
         ):
             if spool is not None:
-                is_ours = not self._is_shared or FileState.of(spool) == self._snapshot.state
+                is_latest = not self._is_shared or FileState.of(spool) == self._snapshot.state
                 was_in_place = remove_messages(spool, self._place.journal, self._snapshot, deleted)
                 if isinstance(self._snapshot.index, StoredIndex):
                     index = self._snapshot.index
                     # Another session may have written the index since; then only a scan can tell what it should say.
-                    follow_removal(self._place.index, index, deleted, spool, was_in_place=is_ours and was_in_place)
+                    follow_removal(self._place.index, index, deleted, spool, was_in_place=was_in_place and is_latest)
 
     def close(self) -> None:
         """Let go of the spool and of the session's lock."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from popframe import Account, AuthenticationFailed, IncomingMessage, PermanentFailure, hookimpl
 from popframe_store_mbox.delivery import deliver
-from popframe_store_mbox.lock import LockPolicy
 from popframe_store_mbox.maildrop import MboxMaildrop
 from popframe_store_mbox.place import find_place
 from popframe_store_mbox.settings import Settings as MboxSettings
@@ -17,7 +16,7 @@ class StoreMbox:
 
     def __init__(self, settings: MboxSettings) -> None:
         self._settings = settings
-        self._policy = LockPolicy(settings.locks, settings.lock_timeout_seconds, settings.stale_dotlock_seconds)
+        self._policy = settings.lock_policy
 
     @hookimpl
     def popframe_open_maildrop(self, account: Account) -> MboxMaildrop:

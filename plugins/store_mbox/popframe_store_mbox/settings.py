@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from popframe import ConfigPath, PluginSettings
-from popframe_store_mbox.lock import LockKind
+from popframe_store_mbox.lock import LockKind, LockPolicy
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
 """Half a minute of silence per lock is what mail clients bear; above a minute they have given up."""
@@ -52,6 +52,11 @@ class Settings(PluginSettings):
         description="Age, in seconds, from which a dot-lock is removed that no running process of this host has "
         "signed.",
     )
+
+    @property
+    def lock_policy(self) -> LockPolicy:
+        """Which locks are taken, and how patiently."""
+        return LockPolicy(self.locks, self.lock_timeout_seconds, self.stale_dotlock_seconds)
 
     @field_validator("locks")
     @classmethod

@@ -65,7 +65,7 @@ class Snapshot:
             and FileState.of(spool).size >= self.index.end[message]
             and (
                 behind.startswith((b"\n\n", b"\n\r\n"))  # a field that was added here would have moved the text
-                or header_end >= self.index.end[message]
-                or header_end - start >= MAX_HEADER_OCTETS
+                or header_end >= self.index.end[message]  # no text follows
+                or header_end - start >= MAX_HEADER_OCTETS  # only its first part was looked at
             )
         )

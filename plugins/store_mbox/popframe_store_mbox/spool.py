@@ -24,7 +24,7 @@ T = TypeVar("T")
 MAX_REOPENS = 5
 """How often the spool may be replaced by another program between our opening and locking it."""
 
-_NO_SPOOL = -1
+_NO_SPOOL = -1  # a descriptor for the dot-lock, which needs none
 _logger = logging.getLogger("popframe.store_mbox")
 
 

@@ -1,4 +1,4 @@
-"""The parts of a configuration file that decide about a spool.
+"""The parts of a configuration file that decide about a spool, and the files that follow from them.
 
 Rule of this file: it reads what concerns this plugin; whether the file as a whole can be used is for ``popframe
 check-config`` to say.
@@ -7,13 +7,15 @@ check-config`` to say.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from popframe import ConfigError
+from popframe import Account, ConfigError
+from popframe_store_mbox.place import Place, find_place
 from popframe_store_mbox.settings import Settings
 from popframe_store_mbox.tools.text import printable_path
 
@@ -56,6 +58,19 @@ def read_configuration(path: Path) -> Configured:
         raise ConfigError(f"{shown}: mistakes in plugin.{PLUGIN} ({keys}): see 'popframe check-config'") from exc
     run_as = _table(tables, "server").get("run_as")
     return Configured(settings, run_as if isinstance(run_as, str) else "")
+
+
+def place_of(path: Path, settings: Settings) -> Place:
+    """Return the files of a spool.
+
+    Raises:
+        ConfigError: There is no such directory.
+        PermanentFailure: No spool can have such a name.
+    """
+    place = find_place(Account("", maildrop=os.path.abspath(path)), Path("/"), settings.state_dir)
+    if not os.path.isdir(os.path.dirname(place.spool)):
+        raise ConfigError(f"{printable_path(os.path.dirname(place.spool))}: no such directory")
+    return place
 
 
 def _table(tables: dict[str, object], name: str) -> dict[str, object]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from popframe import Account, ConfigError, PermanentFailure
+from popframe import ConfigError, PermanentFailure
 from popframe_store_mbox.lock import LockKind
-from popframe_store_mbox.place import Place, find_place
+from popframe_store_mbox.place import Place
 from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
-from popframe_store_mbox.tools.configuration import Configured, read_configuration
+from popframe_store_mbox.tools.configuration import Configured, place_of, read_configuration
 from popframe_store_mbox.tools.locks.advice import file_system_type, warnings_about_trial
 from popframe_store_mbox.tools.locks.agents import (
     SYSTEM_FOLDERS,
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Try the locks, write what came of it, and return the exit status."""
     try:
         configured = read_configuration(arguments.config) if arguments.config else Configured(Settings())
-        place = _place(arguments.path, configured.settings)
+        place = place_of(arguments.path, configured.settings)
         user = _user(arguments.user or configured.run_as, place)
     except (ConfigError, PermanentFailure) as error:
         sys.stderr.write(f"popframe locks: {error}\n")
@@ -155,19 +155,6 @@ def signals_as_exits() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _place(path: Path, settings: Settings) -> Place:
-    """Return the files of a spool.
-
-    Raises:
-        ConfigError: There is no such directory.
-        PermanentFailure: No spool can have such a name.
-    """
-    place = find_place(Account("", maildrop=os.path.abspath(path)), Path("/"), settings.state_dir)
-    if not os.path.isdir(os.path.dirname(place.spool)):
-        raise ConfigError(f"{printable_path(os.path.dirname(place.spool))}: no such directory")
-    return place
 
 
 def _user(name: str, place: Place) -> User:

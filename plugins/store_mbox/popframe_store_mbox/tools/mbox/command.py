@@ -9,11 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from popframe import Account, ConfigError, Refusal
+from popframe import ConfigError, PermanentFailure, Refusal
 from popframe_store_mbox.file import FileState
-from popframe_store_mbox.place import find_place
 from popframe_store_mbox.settings import Settings
-from popframe_store_mbox.tools.configuration import read_configuration
+from popframe_store_mbox.tools.configuration import place_of, read_configuration
 from popframe_store_mbox.tools.mbox.check import MboxCheck, MessageReport
 from popframe_store_mbox.tools.mbox.finding import CHANGED, Finding
 from popframe_store_mbox.tools.mbox.index import drop_index, rebuild_index
@@ -94,7 +93,8 @@ INDEX_EPILOG = """\
 exit status:
   0  done
   1  not done: a session is open, or the spool cannot be opened
-  2  the command line or the configuration is wrong
+  2  the command line or the configuration is wrong, or there is no such
+     directory
 
 examples:
   runuser -u popframe -- popframe mbox index --config /etc/popframe.toml /srv/mail/alice
@@ -142,11 +142,11 @@ def _run_index(arguments: argparse.Namespace) -> int:
     """Make the index, or remove it."""
     try:
         settings = read_configuration(arguments.config).settings if arguments.config else Settings()
-    except ConfigError as error:
+        place = place_of(arguments.path, settings)
+    except (ConfigError, PermanentFailure) as error:
         sys.stderr.write(f"popframe mbox: {error}\n")
         return EXIT_USAGE
     try:
-        place = find_place(Account("", maildrop=os.path.abspath(arguments.path)), Path("/"), settings.state_dir)
         done = drop_index(place) if arguments.drop else rebuild_index(place, settings)
     except Refusal as error:
         sys.stderr.write(f"popframe mbox: {error}\n")

@@ -10,7 +10,6 @@ import os
 from contextlib import closing, suppress
 
 from popframe import PermanentFailure
-from popframe_store_mbox.lock import LockPolicy
 from popframe_store_mbox.maildrop import MboxMaildrop
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.session_lock import SessionLock
@@ -48,8 +47,7 @@ def rebuild_index(place: Place, settings: Settings) -> str:
     if not os.path.lexists(place.spool):
         raise PermanentFailure(f"{printable_path(place.spool)}: no such file")
     drop_index(place)
-    policy = LockPolicy(settings.locks, settings.lock_timeout_seconds, settings.stale_dotlock_seconds)
-    with closing(MboxMaildrop(place, policy)) as maildrop:
+    with closing(MboxMaildrop(place, settings.lock_policy)) as maildrop:
         messages = counted(len(maildrop.message_octets()), "message")
     index = printable_path(place.index)
     with suppress(FileNotFoundError):
