@@ -67,6 +67,7 @@ def removing(folder: Path, rounds: int) -> None:
 
     def prepare(where: Path) -> None:
         fill(where, REMOVAL_MEGABYTES, count)
+        settle()
         open_it(where)
 
     report("  nothing removed", rounds, folder, lambda where: remove(where, 0, 1, 0), before=prepare)

@@ -16,10 +16,22 @@ from typing import Self, overload
 
 from popframe import TemporaryFailure
 from popframe_store_mbox.file import read_at
-from popframe_store_mbox.index_format import HEADER_OCTETS, ROW_OCTETS, Header, Row, Segment, filter_bit, unpacked_row
+from popframe_store_mbox.index_format import (
+    HEADER_OCTETS,
+    ROW_OCTETS,
+    Header,
+    Row,
+    Segment,
+    filter_bit,
+    unpacked_extent,
+    unpacked_row,
+)
 
 PIECE_OCTETS = 64 * 1024
 """Read at a time for a listing."""
+
+BLOCK_ROWS = PIECE_OCTETS // ROW_OCTETS
+"""Rows read at a time."""
 
 
 class StoredIndex:
@@ -104,12 +116,37 @@ class StoredIndex:
         """Yield the rows of all messages from one on."""
         skip = start
         for segment in self.header.segments:
-            for at in range(skip, segment.messages, PIECE_OCTETS // ROW_OCTETS):
-                count = min(PIECE_OCTETS // ROW_OCTETS, segment.messages - at)
+            for at in range(skip, segment.messages, BLOCK_ROWS):
+                count = min(BLOCK_ROWS, segment.messages - at)
                 octets = self.read(count * ROW_OCTETS, segment.offset + at * ROW_OCTETS)
                 for position in range(0, len(octets), ROW_OCTETS):
                     yield self._unpacked(octets[position : position + ROW_OCTETS])
             skip = max(skip - segment.messages, 0)
+
+    def extents(self, messages: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield where each of some messages, in rising order, begins, and where the next one does."""
+        block, octets = -1, b""
+        for message in messages:
+            if message // BLOCK_ROWS != block:
+                block = message // BLOCK_ROWS
+                octets = self._block(block)
+            at = message % BLOCK_ROWS * ROW_OCTETS
+            extent = unpacked_extent(octets[at : at + ROW_OCTETS])
+            if extent is None:
+                raise self._damaged()
+            yield extent
+
+    def _block(self, block: int) -> bytes:
+        """Return the rows of up to :data:`BLOCK_ROWS` messages."""
+        first, last = block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS
+        pieces = []
+        for segment in self.header.segments:
+            start, end = max(first, 0), min(last, segment.messages)
+            if start < end:
+                pieces.append(self.read((end - start) * ROW_OCTETS, segment.offset + start * ROW_OCTETS))
+            first -= segment.messages
+            last -= segment.messages
+        return b"".join(pieces)
 
     def list_lines(self) -> Iterator[bytes]:
         """Yield the lines of LIST."""

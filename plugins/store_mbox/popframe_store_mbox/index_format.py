@@ -32,6 +32,7 @@ _MAGIC = b"popframe index 1"
 _HEADER = struct.Struct("<16s5Q5QI?")  # magic, the spool's state, five numbers, segments, whether it is settled
 _STORED_SEGMENT = struct.Struct("<QQQQIIQQ")
 _ROW = struct.Struct("<6QII16sIB")
+_EXTENT = struct.Struct("<Q24xQ")  # first and fifth field of a row
 _CHECKSUM = struct.Struct("<I")
 ROW_OCTETS = _ROW.size + _CHECKSUM.size
 
@@ -169,6 +170,14 @@ def unpacked_row(octets: bytes) -> Row | None:
         return None
     *values, has_dot_lines = _ROW.unpack(octets[: _ROW.size])
     return Row._make([*values, bool(has_dot_lines)])
+
+
+def unpacked_extent(octets: bytes) -> tuple[int, int] | None:
+    """Read where a stored row's message begins and where the next one does; None when it is damaged."""
+    if zlib.crc32(octets[: _ROW.size]) != _CHECKSUM.unpack(octets[_ROW.size :])[0]:
+        return None
+    start, following = _EXTENT.unpack_from(octets)
+    return start, following
 
 
 def packed_rows(rows: Sequence[Row], list_ends: Sequence[int], uid_ends: Sequence[int]) -> bytes:

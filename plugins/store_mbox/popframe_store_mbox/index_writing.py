@@ -11,8 +11,8 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
 
 from popframe_store_mbox.file import FileState, write_at
@@ -101,8 +101,26 @@ def _write_anew(path: str, rows: Iterator[Row], filter_octets: int, state: FileS
         os.close(fd)
 
 
+@dataclass(slots=True)
+class Sums:
+    """What the header of an index says of some rows.
+
+    Attributes:
+        octets: Sum of their sizes.
+        copies: How many of them are further copies.
+    """
+
+    octets: int = 0
+    copies: int = 0
+
+    def add(self, row: Row) -> None:
+        """Count a row."""
+        self.octets += row[5]
+        self.copies += row[9] > 1
+
+
 def extend_index(
-    path: str, index: StoredIndex, kept: int, rows: Iterator[Row], state: FileState, *, is_settled: bool
+    path: str, index: StoredIndex, kept: int, rows: Iterator[Row], dropped: Sums, state: FileState, *, is_settled: bool
 ) -> None:
     """Let new messages follow the first ones of an index, in place of those behind.
 
@@ -111,6 +129,7 @@ def extend_index(
         index: The same, open.
         kept: How many of its messages stay.
         rows: The messages that follow them.
+        dropped: The sums over those behind; asked for when all rows were taken.
         state: The spool that the index then describes.
         is_settled: No later change can leave the spool in that state.
 
@@ -119,10 +138,6 @@ def extend_index(
         TemporaryFailure: It is damaged, and gone.
     """
     segments = cut_segments(index, kept)
-    dropped_octets = dropped_copies = 0
-    for row in index.rows(kept):
-        dropped_octets += row.octets
-        dropped_copies += row.copy > 1
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         filter_octets = index.header.filter_octets
@@ -136,8 +151,8 @@ def extend_index(
             segments = (*segments, segment)
             end = segment.uid_offset + segment.uid_octets
         count = sum(one.messages for one in segments)
-        total += index.header.total_octets - dropped_octets
-        copies += index.header.copy_count - dropped_copies
+        total += index.header.total_octets - dropped.octets
+        copies += index.header.copy_count - dropped.copies
         write_at(fd, Header(state, is_settled, count, total, copies, filter_octets, end, segments).packed(), 0)
     finally:
         os.close(fd)
@@ -160,28 +175,6 @@ def scanned_rows(scanned: Index) -> Iterator[Row]:
         *columns, unknown, unknown, named, scanned.has_dot_lines, strict=False
     ):
         yield Row._make((*numbers, list_end, uid_end, digest, copy, has_dots))
-
-
-def surviving_rows(index: StoredIndex, first: int, deleted: AbstractSet[int]) -> Iterator[Row]:
-    """Yield the rows from one message on without those that were removed, each moved to where it is now.
-
-    Args:
-        index: The messages before the removal.
-        first: The first message that was removed.
-        deleted: All that were removed.
-    """
-    moved = 0
-    for at, row in enumerate(index.rows(first), first):
-        if at in deleted:
-            moved += row.next - row.start
-            continue
-        yield row._replace(
-            start=row.start - moved,
-            content=row.content - moved,
-            header_end=row.header_end - moved,
-            end=row.end - moved,
-            next=row.next - moved,
-        )
 
 
 def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, bits: bytearray) -> tuple[Segment, int, int]:

@@ -6,7 +6,6 @@ says of a message is believed only when the message's own From_ line and header 
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from itertools import chain
 
 from popframe import Refusal
@@ -14,11 +13,11 @@ from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.index_writing import (
     StoredSeries,
+    Sums,
     compact_index,
     extend_index,
     has_room,
     scanned_rows,
-    surviving_rows,
     write_index,
 )
 from popframe_store_mbox.scan import Index, scan
@@ -61,30 +60,6 @@ def messages_of(spool: int, state: FileState, index_path: str, *, is_settled: bo
     return StoredIndex.load(index_path) or scanned
 
 
-def follow_removal(
-    index_path: str, index: StoredIndex, deleted: AbstractSet[int], spool: int, *, was_in_place: bool
-) -> None:
-    """Let the index say what a removal has left.
-
-    Args:
-        index_path: The index.
-        index: The same, open, as it was before.
-        deleted: The messages that were removed.
-        spool: The locked spool after the removal.
-        was_in_place: The messages of the index were all where it says, so that its offsets can be moved.
-    """
-    if not was_in_place or index.header.copy_count or len(deleted) == len(index):
-        index.discard()  # after the removal of one of several copies, the unique-ids of others are to be made anew
-        return
-    try:
-        first = min(deleted)
-        removed = sum(index.row(message).next - index.row(message).start for message in deleted)
-        state = FileState.of(spool)._replace(size=index.size - removed)
-        extend_index(index_path, index, first, surviving_rows(index, first, deleted), state, is_settled=False)
-    except (Refusal, OSError):
-        index.discard()
-
-
 def _brought_up_to_date(
     stored: StoredIndex, spool: int, state: FileState, index_path: str, *, is_settled: bool
 ) -> StoredIndex | None:
@@ -110,9 +85,10 @@ def _brought_up_to_date(
     rows = scanned_rows(tail)
     again = next(rows)
     if again == row._replace(list_end=0, uid_end=0):
-        extend_index(index_path, stored, last + 1, rows, state, is_settled=is_settled)
+        extend_index(index_path, stored, last + 1, rows, Sums(), state, is_settled=is_settled)
     else:
-        extend_index(index_path, stored, last, chain((again,), rows), state, is_settled=is_settled)
+        dropped = Sums(row.octets, int(row.copy > 1))
+        extend_index(index_path, stored, last, chain((again,), rows), dropped, state, is_settled=is_settled)
     extended = StoredIndex.load(index_path)
     if extended is not None and not has_room(extended):
         compact_index(index_path, extended)

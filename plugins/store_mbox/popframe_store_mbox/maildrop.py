@@ -11,13 +11,14 @@ from functools import partial
 from popframe import MaildropInUse, TemporaryFailure
 from popframe_store_mbox.file import FileState, os_errors_refused, refusal_for
 from popframe_store_mbox.index_file import StoredIndex
-from popframe_store_mbox.indexed import follow_removal
-from popframe_store_mbox.lock import LockPolicy, LockTimeout
+from popframe_store_mbox.index_update import follow_update
+from popframe_store_mbox.lock import LockTimeout
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.session_lock import SessionLock
+from popframe_store_mbox.settings import Settings
 from popframe_store_mbox.snapshot import Snapshot
 from popframe_store_mbox.spool import locked_spool, read_without_dotlock
-from popframe_store_mbox.update import remove_messages
+from popframe_store_mbox.update import find_update
 
 PIECE_OCTETS = 64 * 1024
 """Read at a time: fits the processor's cache while the engine converts it."""
@@ -31,13 +32,12 @@ class MboxMaildrop:
     The spool's locks are held while it is scanned and while it is rewritten, never in between.
     """
 
-    def __init__(self, place: Place, policy: LockPolicy, *, is_shared: bool = False) -> None:
+    def __init__(self, place: Place, settings: Settings) -> None:
         """Open it.
 
         Args:
             place: Where it is.
-            policy: Which locks are taken on its spool.
-            is_shared: Let other sessions in that share it too.
+            settings: What the site chose.
 
         Raises:
             MaildropInUse: Another session has it, or another program kept its lock on the spool too long.
@@ -45,12 +45,13 @@ class MboxMaildrop:
             PermanentFailure: It cannot be opened until an operator has mended something.
         """
         self._place = place
-        self._policy = policy
-        self._is_shared = is_shared
+        self._policy = settings.lock_policy
+        self._is_shared = settings.session_lock == "shared"
+        self._stamps_headers = settings.status_headers == "popper"
         self._spool = _CLOSED
         self._snapshot: Snapshot | None = None
         with os_errors_refused(f"opening {place.spool}"):
-            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock, is_shared=is_shared)
+            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock, is_shared=self._is_shared)
             try:
                 self._open_spool(self._session_lock.dead_pid)
             except BaseException:
@@ -128,13 +129,15 @@ class MboxMaildrop:
         raise TemporaryFailure(f"another program changed {self._place.spool}: message {index} is not in its place")
 
     def commit(self, deleted: AbstractSet[int], seen: AbstractSet[int]) -> None:
-        """Remove messages from the spool. What was ``seen`` is not recorded: without a removal nothing is written.
+        """Remove messages from the spool, and stamp those that stay if the site wants that.
+
+        Without a change nothing is written.
 
         Raises:
             TemporaryFailure: They could not be removed.
             PermanentFailure: They cannot until an operator has mended something.
         """
-        if not deleted or self._snapshot is None:
+        if self._snapshot is None or not (deleted or self._stamps_headers):
             return
         with (
             os_errors_refused(f"removing messages from {self._place.spool}"),
@@ -142,11 +145,12 @@ class MboxMaildrop:
         ):
             if spool is not None:
                 is_latest = not self._is_shared or FileState.of(spool) == self._snapshot.state
-                was_in_place = remove_messages(spool, self._place.journal, self._snapshot, deleted)
+                update = find_update(spool, self._snapshot, deleted, seen if self._stamps_headers else None)
+                update.apply(spool, self._place, self._snapshot)
                 if isinstance(self._snapshot.index, StoredIndex):
                     index = self._snapshot.index
                     # Another session may have written the index since; then only a scan can tell what it should say.
-                    follow_removal(self._place.index, index, deleted, spool, was_in_place=was_in_place and is_latest)
+                    follow_update(self._place.index, index, deleted, update, spool, is_latest=is_latest)
 
     def close(self) -> None:
         """Let go of the spool and of the session's lock."""

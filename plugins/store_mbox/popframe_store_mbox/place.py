@@ -29,6 +29,8 @@ class Place:
         spool: The mbox file.
         session_lock: What the session holds locked from login to the end.
         journal: What a removal writes before it touches the spool.
+        move_record: What says that the spool is being moved into the private copy.
+        private_copy: Where the Berkeley and Qualcomm popper keep the mail from login to QUIT; beside the spool always.
         index: What spares the next session a scan.
         uid: Who owns the spool; None when the account has no user id.
         gid: The group of a spool that is created; None when the account has no group id.
@@ -37,6 +39,8 @@ class Place:
     spool: str
     session_lock: str
     journal: str
+    move_record: str
+    private_copy: str
     index: str
     uid: int | None
     gid: int | None
@@ -64,6 +68,8 @@ def find_place(account: Account, spool_dir: Path, state_dir: Path | None) -> Pla
         spool=spool,
         session_lock=f"{prefix}.popframe-lock",
         journal=f"{prefix}.popframe-redo",
+        move_record=f"{prefix}.popframe-move",
+        private_copy=os.path.join(directory, f".{name}.pop"),
         index=f"{prefix}.popframe-index",
         uid=account.uid,
         gid=account.gid,

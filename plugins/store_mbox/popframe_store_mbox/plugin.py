@@ -16,7 +16,6 @@ class StoreMbox:
 
     def __init__(self, settings: MboxSettings) -> None:
         self._settings = settings
-        self._policy = settings.lock_policy
 
     @hookimpl
     def popframe_open_maildrop(self, account: Account) -> MboxMaildrop:
@@ -29,7 +28,7 @@ class StoreMbox:
             PermanentFailure: It cannot be opened until an operator has mended something.
         """
         place = find_place(account, self._settings.spool_dir, self._settings.state_dir)
-        return MboxMaildrop(place, self._policy, is_shared=self._settings.session_lock == "shared")
+        return MboxMaildrop(place, self._settings)
 
     @hookimpl
     def popframe_deliver_message(self, account: Account, message: IncomingMessage) -> bool:
@@ -43,5 +42,5 @@ class StoreMbox:
             place = find_place(account, self._settings.spool_dir, self._settings.state_dir)
         except AuthenticationFailed as exc:
             raise PermanentFailure(str(exc)) from exc
-        deliver(place, self._policy, message)
+        deliver(place, self._settings.lock_policy, message)
         return True

@@ -53,6 +53,12 @@ class Settings(PluginSettings):
         "signed.",
     )
 
+    status_headers: Literal["keep", "popper"] = Field(
+        default="keep",
+        description="What QUIT writes into messages that stay. 'keep': nothing. 'popper': 'Status: RO' into those that "
+        "were retrieved, 'Status: U' into others that have no such field, as the Berkeley popper does.",
+    )
+
     @property
     def lock_policy(self) -> LockPolicy:
         """Which locks are taken, and how patiently."""

@@ -59,7 +59,7 @@ def locked_spool(
         try:
             with held_locks(place.spool, fd, policy, dead_pid):
                 if is_at(place.spool, fd):
-                    finish_journals(place.journal, fd)
+                    finish_journals(place, fd)
                     yield fd
                     return
         finally:
@@ -130,7 +130,7 @@ def _is_quiet(place: Place, fd: int, state: FileState) -> bool:
     """
     return (
         not os.path.lexists(place.spool + DOTLOCK_SUFFIX)
-        and not has_journal(place.journal)
+        and not has_journal(place)
         and os.access(os.path.dirname(place.spool), os.W_OK, effective_ids=True)
         and FileState.of(fd) == state
         and is_at(place.spool, fd)

@@ -19,7 +19,8 @@ def run(argument: dict[str, Any]) -> int:
     indexed.SMALL_SPOOL_OCTETS = argument["small"]
     folder = Path(argument["folder"])
     state_dir = Path(argument["state_dir"]) if argument["state_dir"] else None
-    store = StoreMbox(Settings(spool_dir=folder, state_dir=state_dir, lock_timeout_seconds=0))
+    settings = Settings(spool_dir=folder, state_dir=state_dir, lock_timeout_seconds=0, **argument["settings"])
+    store = StoreMbox(settings)
     try:
         if argument["deliver"]:
             message = IncomingMessage("x@example.org", datetime(2026, 1, 5, tzinfo=UTC), argument["deliver"].encode())
@@ -29,7 +30,7 @@ def run(argument: dict[str, Any]) -> int:
             if argument["arrives"]:
                 with (folder / "alice").open("ab") as spool:
                     spool.write(argument["arrives"].encode())
-            maildrop.commit(set(argument["deleted"]), set())
+            maildrop.commit(set(argument["deleted"]), set(argument["seen"]))
         finally:
             maildrop.close()
     except Refusal:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from popframe_store_mbox import Settings, index_format, indexed, journal
+from popframe_store_mbox import Settings, index_format, indexed, journal_format
 
 pytestmark = pytest.mark.checkout
 
@@ -27,8 +27,8 @@ def test_every_setting_is_explained(text: str, name: str) -> None:
 
 def test_the_formats_have_the_lengths_that_they_have(text: str) -> None:
     """Who writes a tool for them relies on it."""
-    assert f"| {journal.HEADER_OCTETS} | | everything that stays" in text
-    assert f"from octet {journal.HEADER_OCTETS} on" in text
+    assert f"| {journal_format.HEADER_OCTETS} | | everything that the spool holds" in text
+    assert f"from octet {journal_format.HEADER_OCTETS} on" in text
     assert f"| header | {index_format.HEADER_OCTETS} |" in text
     assert f"up to {index_format.MAX_SEGMENTS} segments" in text
     assert f"| each segment: rows | {index_format.ROW_OCTETS} for each message |" in text

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from popframe import PermanentFailure
+from popframe import Account, PermanentFailure
 from popframe.testing.maildrop_contract import as_sent
 from popframe_store_mbox.file import FileState
 from popframe_store_mbox.from_line import FROM_LINE
+from popframe_store_mbox.place import find_place
 from popframe_store_mbox.scan import Index, scan
 from popframe_store_mbox.snapshot import Snapshot
 from popframe_store_mbox.uid import digest_of
-from popframe_store_mbox.update import remove_messages
+from popframe_store_mbox.update import find_update
 
 FROM = b"From bob@example.org Mon Jan  5 09:00:00 2026\n"
 FROM_CRLF = FROM[:-1] + b"\r\n"
@@ -295,7 +296,8 @@ def test_removal_keeps_the_others_octet_for_octet(octets: bytes, marks: set[int]
     with TemporaryDirectory() as directory, (Path(directory) / "mbox").open("w+b", buffering=0) as file:
         file.write(octets)
         snapshot = Snapshot(index, FileState.of(file.fileno()), is_settled=False)
-        remove_messages(file.fileno(), f"{directory}/journal", snapshot, deleted)
+        place = find_place(Account("mbox"), Path(directory), None)
+        find_update(file.fileno(), snapshot, deleted).apply(file.fileno(), place, snapshot)
         left = (Path(directory) / "mbox").read_bytes()
         names = [path.name for path in Path(directory).iterdir()]
 

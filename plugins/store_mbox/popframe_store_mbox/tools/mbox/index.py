@@ -47,7 +47,7 @@ def rebuild_index(place: Place, settings: Settings) -> str:
     if not os.path.lexists(place.spool):
         raise PermanentFailure(f"{printable_path(place.spool)}: no such file")
     drop_index(place)
-    with closing(MboxMaildrop(place, settings.lock_policy)) as maildrop:
+    with closing(MboxMaildrop(place, settings)) as maildrop:
         messages = counted(len(maildrop.message_octets()), "message")
     index = printable_path(place.index)
     with suppress(FileNotFoundError):

@@ -1,0 +1,160 @@
+"""The format of the redo journal: a header, and behind it the octets that the spool is to hold from some offset on."""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from popframe import PermanentFailure, TemporaryFailure
+from popframe_store_mbox.file import read_at
+
+PIECE_OCTETS = 256 * 1024
+"""Read at a time: fits the processor's cache, and larger pieces are not faster."""
+
+MARK_OCTETS = 8
+"""At an offset that is a multiple of its length it lies within one sector, which a disk writes whole or not at all."""
+
+_MAGIC = b"popframe redo 2\n"
+_KIND = b"popframe redo"
+_HEADER = struct.Struct("<16sQQQQ8s8sQI")
+_CHECKSUM = struct.Struct("<I")
+HEADER_OCTETS = _HEADER.size + _CHECKSUM.size
+"""Length of the header; the octets follow it."""
+
+
+class Companion(enum.IntEnum):
+    """Another file of the maildrop, whose octets the spool has or has not, that goes together with the mark."""
+
+    NONE = 0
+    """There is none."""
+    MOVE = 1
+    """The record of a move into the private copy: the copy has all that the spool loses."""
+    PRIVATE_COPY = 2
+    """The private copy: the spool gets all that is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a journal says of itself.
+
+    Attributes:
+        inode: The spool's inode when it was written, for people who have to look into it.
+        offset: Where in the spool its octets go.
+        old_size: Length of the spool before.
+        length: How many octets it holds.
+        mark: What the spool has at ``mark_offset`` while they are being copied.
+        guard: What the spool had at ``guard_offset`` before.
+        companion: Which other file goes while the mark is there.
+        checksum: CRC-32 of the octets.
+    """
+
+    inode: int
+    offset: int
+    old_size: int
+    length: int
+    mark: bytes
+    guard: bytes
+    companion: Companion
+    checksum: int
+
+    @property
+    def new_size(self) -> int:
+        """Length of the spool afterwards."""
+        return self.offset + self.length
+
+    @property
+    def mark_offset(self) -> int:
+        """Where the mark goes: behind all that is to stay."""
+        return -(-self.new_size // MARK_OCTETS) * MARK_OCTETS
+
+    @property
+    def marked_size(self) -> int:
+        """Length of the spool while it is marked: it is made longer first when the mark finds no room."""
+        return max(self.old_size, self.mark_offset + MARK_OCTETS)
+
+    @property
+    def is_longer(self) -> bool:
+        """The mark goes behind the old end, where it cannot be put without making the spool longer."""
+        return self.marked_size > self.old_size
+
+    @property
+    def guard_offset(self) -> int:
+        """Which octets tell a spool that is as it was from one that another program has changed.
+
+        Those that the mark replaces; or else the last ones.
+        """
+        return max(self.old_size - MARK_OCTETS, 0) if self.is_longer else self.mark_offset
+
+    def packed(self) -> bytes:
+        """Return the header as it is stored; its own checksum is its last field."""
+        numbers = (self.inode, self.offset, self.old_size, self.length)
+        header = _HEADER.pack(_MAGIC, *numbers, self.mark, self.guard, self.companion, self.checksum)
+        return header + _CHECKSUM.pack(zlib.crc32(header))
+
+
+def open_journal(path: str, spool: int) -> int:
+    """Open a journal for reading.
+
+    Raises:
+        PermanentFailure: It is not a file that only we, root or the owner of the spool can have written.
+        OSError: It cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    owners = {0, os.geteuid(), os.fstat(spool).st_uid}
+    is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid in owners
+    if not is_ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        os.close(fd)
+        raise PermanentFailure(f"{path} is in the way: it was not written by this program")
+    return fd
+
+
+def read_header(path: str, spool: int) -> Header | None:
+    """Read a journal; None when there is none, or not a complete one.
+
+    Raises:
+        PermanentFailure: It is not ours, or one of another version.
+        OSError: It cannot be read.
+    """
+    try:
+        fd = open_journal(path, spool)
+    except FileNotFoundError:
+        return None
+    try:
+        octets = read_at(fd, HEADER_OCTETS, 0)
+        if octets.startswith(_KIND) and not octets.startswith(_MAGIC):
+            raise PermanentFailure(f"{path} is in the way: it was written by another version of this program")
+        if not octets.startswith(_MAGIC) or len(octets) < HEADER_OCTETS:
+            return None
+        if _CHECKSUM.pack(zlib.crc32(octets[: _HEADER.size])) != octets[_HEADER.size :]:
+            return None
+        _, inode, offset, old_size, length, mark, guard, companion, checksum = _HEADER.unpack(octets[: _HEADER.size])
+        header = Header(inode, offset, old_size, length, mark, guard, Companion(companion), checksum)
+        if os.fstat(fd).st_size != HEADER_OCTETS + length:
+            return None
+        found = 0
+        for _, piece in pieces_of(fd, header):
+            found = zlib.crc32(piece, found)
+    finally:
+        os.close(fd)
+    return header if found == checksum else None
+
+
+def pieces_of(fd: int, header: Header) -> Iterator[tuple[int, bytes]]:
+    """Yield the octets of an open journal, each piece with the offset in the spool where it goes.
+
+    Raises:
+        TemporaryFailure: It ends too early.
+        OSError: It cannot be read.
+    """
+    for position in range(0, header.length, PIECE_OCTETS):
+        length = min(PIECE_OCTETS, header.length - position)
+        piece = read_at(fd, length, HEADER_OCTETS + position)
+        if len(piece) != length:
+            raise TemporaryFailure(f"a journal of {header.length} octets ends at octet {position + len(piece)}")
+        yield header.offset + position, piece
