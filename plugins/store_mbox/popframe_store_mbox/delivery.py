@@ -8,7 +8,7 @@ import re
 
 from popframe import IncomingMessage, PermanentFailure
 from popframe_store_mbox.file import os_errors_refused, read_at, write_at
-from popframe_store_mbox.from_line import make_from_line
+from popframe_store_mbox.from_line import make_from_line, missing_line_end, missing_separator
 from popframe_store_mbox.lock import LockPolicy
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.spool import locked_spool
@@ -45,14 +45,15 @@ def stored_form(content: bytes) -> bytes:
     header = text if header_end < 0 else text[:header_end]
     text = _CONTENT_LENGTH.sub(b"", header) + (b"" if header_end < 0 else text[header_end:])
     text = _FROM_IN_TEXT.sub(rb"\n>\1", text)[1:]
-    return text + _missing_line_end(text)
+    return text + missing_line_end(text)
 
 
 def _append(spool: int, text: bytes, path: str) -> None:
     """Write at the end of the locked spool, or leave it as it was."""
     size = os.fstat(spool).st_size
     try:
-        write_at(spool, _separator(spool, size) + text, size)
+        tail = read_at(spool, min(size, 3), max(size - 3, 0))
+        write_at(spool, missing_separator(tail) + text, size)
         os.fsync(spool)
     except BaseException:
         try:
@@ -61,18 +62,3 @@ def _append(spool: int, text: bytes, path: str) -> None:
         except OSError:
             _logger.exception("%s: a part of a message could not be taken back", path)
         raise
-
-
-def _separator(spool: int, size: int) -> bytes:
-    """Return what is missing to a blank line at the end of the spool."""
-    tail = read_at(spool, min(size, 3), max(size - 3, 0))
-    if not tail or tail.endswith((b"\n\n", b"\n\r\n")):
-        return b""
-    return _missing_line_end(tail) + b"\n"
-
-
-def _missing_line_end(text: bytes) -> bytes:
-    """Return what ends the last line; after a lone CR it must not make one line end of both."""
-    if not text or text.endswith(b"\n"):
-        return b""
-    return b"\r\n" if text.endswith(b"\r") else b"\n"

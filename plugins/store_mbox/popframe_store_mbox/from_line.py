@@ -55,3 +55,21 @@ def make_from_line(sender: str, received: datetime) -> bytes:
     octets = re.sub(rb"[^!-~\x80-\xff]", b"_", sender.encode("utf-8", "replace"))[:MAX_SENDER_OCTETS]
     date = time.asctime(received.astimezone(UTC).utctimetuple())
     return b"From %b %b\n" % (octets or NULL_SENDER.encode(), date.encode())
+
+
+def missing_separator(tail: bytes) -> bytes:
+    """Return what has to follow a file before the next message can: what is missing to a blank line at its end.
+
+    Args:
+        tail: The last three octets of the file, or all.
+    """
+    if not tail or tail.endswith((b"\n\n", b"\n\r\n")):
+        return b""
+    return missing_line_end(tail) + b"\n"
+
+
+def missing_line_end(text: bytes) -> bytes:
+    """Return what ends the last line; after a lone CR it must not make one line end of both."""
+    if not text or text.endswith(b"\n"):
+        return b""
+    return b"\r\n" if text.endswith(b"\r") else b"\n"

@@ -23,8 +23,8 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from popframe import TemporaryFailure
@@ -34,8 +34,10 @@ from popframe_store_mbox.journal_format import (
     MARK_OCTETS,
     Companion,
     Header,
+    Run,
+    is_ours,
     open_journal,
-    pieces_of,
+    parts_of,
     read_header,
 )
 from popframe_store_mbox.place import Place
@@ -112,22 +114,46 @@ class Journal:
         return True
 
     def copy_back(self, spool: int) -> None:
-        """Carry out step 3, for the first time or again."""
-        fd = open_journal(self.path, spool)
-        try:
-            for offset, piece in pieces_of(fd, self.header):
-                write_at(spool, piece, offset)
-        finally:
-            os.close(fd)
+        """Carry out step 3, for the first time or again.
+
+        Raises:
+            TemporaryFailure: The journal, or the private copy, ends too early.
+            OSError: It cannot be done now.
+        """
+        if self._has_lost_companion(spool):
+            return  # that was step 4: the copy is complete
+        for offset, octets in self._octets(spool):
+            write_at(spool, octets, offset)
         os.fsync(spool)
 
     def is_applied(self, spool: int) -> bool:
-        """Tell whether the spool has the octets of the journal in their place: the copy is complete."""
-        fd = open_journal(self.path, spool)
+        """Tell whether the spool has what it is to hold: the copy is complete."""
+        if self._has_lost_companion(spool):
+            return True
+        return all(read_at(spool, len(octets), offset) == octets for offset, octets in self._octets(spool))
+
+    def _has_lost_companion(self, spool: int) -> bool:
+        """Tell whether there was a companion that is gone; what another user has put in its place is not it."""
+        if not self.companion:
+            return False
         try:
-            return all(read_at(spool, len(piece), offset) == piece for offset, piece in pieces_of(fd, self.header))
-        finally:
-            os.close(fd)
+            return not is_ours(os.stat(self.companion, follow_symlinks=False), spool)
+        except FileNotFoundError:
+            return True
+
+    def _octets(self, spool: int) -> Iterator[tuple[int, bytes]]:
+        """Yield what the spool is to hold, each piece with its offset."""
+        with ExitStack() as opened:
+            fd = open_journal(self.path, spool)
+            opened.callback(os.close, fd)
+            copy = -1
+            if self.header.companion is Companion.PRIVATE_COPY:
+                copy = os.open(self.companion, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                opened.callback(os.close, copy)
+            offset = self.header.offset
+            for octets in buffers(parts_of(fd, self.header, copy)):
+                yield offset, octets
+                offset += len(octets)
 
     def is_untouched(self, spool: int) -> bool:
         """Tell whether the copy has not begun, for certain."""
@@ -147,7 +173,7 @@ class Journal:
         journal = self
         for _ in range(MAX_APPENDS):
             journal.copy_back(spool)
-            journal.drop_companion()
+            journal.drop_companion(spool)
             size = os.fstat(spool).st_size
             if size <= journal.header.marked_size:
                 os.ftruncate(spool, journal.header.new_size)
@@ -157,12 +183,11 @@ class Journal:
             journal = journal.followed(spool, journal.header.new_size, journal.header.marked_size, size)
         raise TemporaryFailure(f"{self.path}: an agent that ignores the locks appends again and again")
 
-    def drop_companion(self) -> None:
+    def drop_companion(self, spool: int) -> None:
         """Carry out step 4."""
-        if self.companion:
-            with suppress(FileNotFoundError):
-                os.unlink(self.companion)
-                sync_directory(self.companion)
+        if self.companion and not self._has_lost_companion(spool):
+            os.unlink(self.companion)
+            sync_directory(self.companion)
 
     def followed(self, spool: int, start: int, end: int, size: int) -> Journal:
         """Return the begun journal of a removal that takes the place of this one.
@@ -195,7 +220,14 @@ class Journal:
 
 
 def write_journal(
-    place: Place, spool: int, offset: int, parts: Iterable[Part], old_size: int, companion: Companion = Companion.NONE
+    place: Place,
+    spool: int,
+    offset: int,
+    parts: Iterable[Part],
+    old_size: int,
+    *,
+    companion: Companion = Companion.NONE,
+    copy: int = -1,
 ) -> Journal:
     """Carry out step 1.
 
@@ -206,12 +238,13 @@ def write_journal(
         parts: What it is to hold from there on.
         old_size: Length of the spool.
         companion: Which other file goes in step 4.
+        copy: The private copy if that is the companion: what is of it stays there, and is read from there.
 
     Raises:
         TemporaryFailure: A file ends before one of the parts does; as for an error.
         OSError: It cannot be written; the spool is untouched and the journal gone.
     """
-    return _written(place.journal, spool, offset, parts, old_size, companion, _companion_path(place, companion))
+    return _written(place.journal, spool, offset, parts, old_size, companion, _companion_path(place, companion), copy)
 
 
 def _written(
@@ -222,20 +255,34 @@ def _written(
     old_size: int,
     companion: Companion = Companion.NONE,
     companion_path: str = "",
+    copy: int = -1,
 ) -> Journal:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         status = os.fstat(spool)
         if os.geteuid() == 0:  # a session of that user has to be able to finish it
             os.fchown(fd, status.st_uid, status.st_gid)
-        length = checksum = 0
-        for octets in buffers(parts):
+        own, runs = _divided(parts, copy)
+        own_length = checksum = 0
+        for octets in buffers(own):
             checksum = zlib.crc32(octets, checksum)
-            write_at(fd, octets, HEADER_OCTETS + length)
-            length += len(octets)
-        header = Header(status.st_ino, offset, old_size, length, os.urandom(MARK_OCTETS), b"", companion, checksum)
-        guard = read_at(spool, min(MARK_OCTETS, old_size - header.guard_offset), header.guard_offset)
-        header = replace(header, guard=guard.ljust(MARK_OCTETS, b"\0"))
+            write_at(fd, octets, HEADER_OCTETS + own_length)
+            own_length += len(octets)
+        table = b"".join(map(Run.packed, runs))
+        write_at(fd, table, HEADER_OCTETS + own_length)
+        bare = Header(
+            inode=status.st_ino,
+            offset=offset,
+            old_size=old_size,
+            length=sum(run.length for run in runs),
+            mark=os.urandom(MARK_OCTETS),
+            guard=b"",
+            companion=companion,
+            own_length=own_length,
+            checksum=zlib.crc32(table, checksum),
+        )
+        guard = read_at(spool, min(MARK_OCTETS, old_size - bare.guard_offset), bare.guard_offset)
+        header = replace(bare, guard=guard.ljust(MARK_OCTETS, b"\0"))
         write_at(fd, header.packed(), 0)
         os.fsync(fd)
         sync_directory(path)
@@ -245,6 +292,25 @@ def _written(
     finally:
         os.close(fd)
     return Journal(path, header, companion_path)
+
+
+def _divided(parts: Iterable[Part], copy: int) -> tuple[list[Part], list[Run]]:
+    """Return what the journal itself has to hold, and the table."""
+    own: list[Part] = []
+    runs: list[Run] = []
+    own_length = 0
+    for part in parts:
+        if isinstance(part, Span) and part.fd == copy:
+            runs.append(Run(is_of_copy=True, start=part.start, length=part.end - part.start))
+            continue
+        length = part.end - part.start if isinstance(part, Span) else len(part)
+        own.append(part)
+        if runs and not runs[-1].is_of_copy:
+            runs[-1] = runs[-1]._replace(length=runs[-1].length + length)
+        else:
+            runs.append(Run(is_of_copy=False, start=own_length, length=length))
+        own_length += length
+    return own, runs
 
 
 def has_journal(place: Place) -> bool:

@@ -1,4 +1,8 @@
-"""The format of the redo journal: a header, and behind it the octets that the spool is to hold from some offset on."""
+"""The format of the redo journal: a header, octets, and a table of what the spool is to hold from some offset on.
+
+Each entry of the table is a run of octets, in order: of the journal's own, or of the private copy, which so need not be
+written twice.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,25 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from popframe import PermanentFailure, TemporaryFailure
+from popframe import PermanentFailure
 from popframe_store_mbox.file import read_at
+from popframe_store_mbox.splice import Span
 
 PIECE_OCTETS = 256 * 1024
 """Read at a time: fits the processor's cache, and larger pieces are not faster."""
+
+RUNS_AT_ONCE = 1024
+"""Entries of the table read at a time."""
 
 MARK_OCTETS = 8
 """At an offset that is a multiple of its length it lies within one sector, which a disk writes whole or not at all."""
 
 _MAGIC = b"popframe redo 2\n"
 _KIND = b"popframe redo"
-_HEADER = struct.Struct("<16sQQQQ8s8sQI")
+_HEADER = struct.Struct("<16sQQQQ8s8sQQI")
+_RUN = struct.Struct("<QQQ")
 _CHECKSUM = struct.Struct("<I")
 HEADER_OCTETS = _HEADER.size + _CHECKSUM.size
 """Length of the header; the octets follow it."""
@@ -46,11 +56,12 @@ class Header:
         inode: The spool's inode when it was written, for people who have to look into it.
         offset: Where in the spool its octets go.
         old_size: Length of the spool before.
-        length: How many octets it holds.
+        length: How many octets go there.
         mark: What the spool has at ``mark_offset`` while they are being copied.
         guard: What the spool had at ``guard_offset`` before.
         companion: Which other file goes while the mark is there.
-        checksum: CRC-32 of the octets.
+        own_length: How many octets follow the header; the rest of the file is the table.
+        checksum: CRC-32 of octets and table.
     """
 
     inode: int
@@ -60,6 +71,7 @@ class Header:
     mark: bytes
     guard: bytes
     companion: Companion
+    own_length: int
     checksum: int
 
     @property
@@ -93,7 +105,7 @@ class Header:
     def packed(self) -> bytes:
         """Return the header as it is stored; its own checksum is its last field."""
         numbers = (self.inode, self.offset, self.old_size, self.length)
-        header = _HEADER.pack(_MAGIC, *numbers, self.mark, self.guard, self.companion, self.checksum)
+        header = _HEADER.pack(_MAGIC, *numbers, self.mark, self.guard, self.companion, self.own_length, self.checksum)
         return header + _CHECKSUM.pack(zlib.crc32(header))
 
 
@@ -105,13 +117,17 @@ def open_journal(path: str, spool: int) -> int:
         OSError: It cannot be opened.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(fd)
-    owners = {0, os.geteuid(), os.fstat(spool).st_uid}
-    is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid in owners
-    if not is_ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if not is_ours(os.fstat(fd), spool):
         os.close(fd)
         raise PermanentFailure(f"{path} is in the way: it was not written by this program")
     return fd
+
+
+def is_ours(status: os.stat_result, spool: int) -> bool:
+    """Tell whether only we, root or the owner of the spool can have written a file."""
+    owners = {0, os.geteuid(), os.fstat(spool).st_uid}
+    is_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    return is_file and status.st_uid in owners and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def read_header(path: str, spool: int) -> Header | None:
@@ -133,28 +149,60 @@ def read_header(path: str, spool: int) -> Header | None:
             return None
         if _CHECKSUM.pack(zlib.crc32(octets[: _HEADER.size])) != octets[_HEADER.size :]:
             return None
-        _, inode, offset, old_size, length, mark, guard, companion, checksum = _HEADER.unpack(octets[: _HEADER.size])
-        header = Header(inode, offset, old_size, length, mark, guard, Companion(companion), checksum)
-        if os.fstat(fd).st_size != HEADER_OCTETS + length:
-            return None
+        _, inode, offset, old_size, length, mark, guard, companion, own_length, checksum = _HEADER.unpack(
+            octets[: _HEADER.size]
+        )
+        header = Header(inode, offset, old_size, length, mark, guard, Companion(companion), own_length, checksum)
+        size = os.fstat(fd).st_size
         found = 0
-        for _, piece in pieces_of(fd, header):
-            found = zlib.crc32(piece, found)
+        for position in range(HEADER_OCTETS, size, PIECE_OCTETS):
+            found = zlib.crc32(read_at(fd, PIECE_OCTETS, position), found)
+        is_whole = found == checksum and sum(run.length for run in read_runs(fd, header)) == length
     finally:
         os.close(fd)
-    return header if found == checksum else None
+    return header if is_whole else None
 
 
-def pieces_of(fd: int, header: Header) -> Iterator[tuple[int, bytes]]:
-    """Yield the octets of an open journal, each piece with the offset in the spool where it goes.
+class Run(NamedTuple):
+    """An entry of the table.
+
+    Attributes:
+        is_of_copy: The octets are in the private copy, not in the journal.
+        start: The first of them: in the copy, or counted from the end of the journal's header.
+        length: How many.
+    """
+
+    is_of_copy: bool
+    start: int
+    length: int
+
+    def packed(self) -> bytes:
+        """Return the entry as it is stored."""
+        return _RUN.pack(*self)
+
+
+def read_runs(fd: int, header: Header) -> Iterator[Run]:
+    """Yield the table of an open journal.
 
     Raises:
-        TemporaryFailure: It ends too early.
         OSError: It cannot be read.
     """
-    for position in range(0, header.length, PIECE_OCTETS):
-        length = min(PIECE_OCTETS, header.length - position)
-        piece = read_at(fd, length, HEADER_OCTETS + position)
-        if len(piece) != length:
-            raise TemporaryFailure(f"a journal of {header.length} octets ends at octet {position + len(piece)}")
-        yield header.offset + position, piece
+    position = HEADER_OCTETS + header.own_length
+    while len(octets := read_at(fd, RUNS_AT_ONCE * _RUN.size, position)) >= _RUN.size:
+        for at in range(0, len(octets) - _RUN.size + 1, _RUN.size):
+            is_of_copy, start, length = _RUN.unpack_from(octets, at)
+            yield Run(bool(is_of_copy), start, length)
+        position += RUNS_AT_ONCE * _RUN.size
+
+
+def parts_of(fd: int, header: Header, copy: int) -> Iterator[Span]:
+    """Yield what the spool is to hold.
+
+    Args:
+        fd: The open journal.
+        header: Its header.
+        copy: The open private copy; any number when the table does not speak of one.
+    """
+    for run in read_runs(fd, header):
+        start = run.start if run.is_of_copy else HEADER_OCTETS + run.start
+        yield Span(copy if run.is_of_copy else fd, start, start + run.length)

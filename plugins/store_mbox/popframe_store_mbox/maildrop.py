@@ -1,4 +1,7 @@
-"""A maildrop that is an mbox file."""
+"""A maildrop that is an mbox file: what is read from it, and how a session begins and ends.
+
+Where the mail is from login to QUIT is a choice of the site: in the spool itself, or in a private copy.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,16 @@ import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from functools import partial
+from typing import Protocol
 
-from popframe import MaildropInUse, TemporaryFailure
-from popframe_store_mbox.file import FileState, os_errors_refused, refusal_for
-from popframe_store_mbox.index_file import StoredIndex
-from popframe_store_mbox.index_update import follow_update
-from popframe_store_mbox.lock import LockTimeout
+from popframe import TemporaryFailure
+from popframe_store_mbox.classic import Classic
+from popframe_store_mbox.file import os_errors_refused, refusal_for
+from popframe_store_mbox.in_place import InPlace
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.session_lock import SessionLock
 from popframe_store_mbox.settings import Settings
 from popframe_store_mbox.snapshot import Snapshot
-from popframe_store_mbox.spool import locked_spool, read_without_dotlock
-from popframe_store_mbox.update import find_update
 
 PIECE_OCTETS = 64 * 1024
 """Read at a time: fits the processor's cache while the engine converts it."""
@@ -26,11 +26,28 @@ PIECE_OCTETS = 64 * 1024
 _CLOSED = -1
 
 
-class MboxMaildrop:
-    """One session's messages; see :class:`popframe.Maildrop`.
+class Mode(Protocol):
+    """Where the mail is from login to QUIT."""
 
-    The spool's locks are held while it is scanned and while it is rewritten, never in between.
-    """
+    def open(self, dead_pid: int | None) -> tuple[int, Snapshot] | None:
+        """Return the file to read, open, and what is in it; None when there is no mail and no file.
+
+        Args:
+            dead_pid: Process whose session on this maildrop is known to have ended without letting go.
+        """
+        ...
+
+    def commit(self, snapshot: Snapshot, deleted: AbstractSet[int], seen: AbstractSet[int]) -> None:
+        """Remove messages, and do whatever else QUIT does to the spool."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class MboxMaildrop:
+    """One session's messages; see :class:`popframe.Maildrop`."""
 
     def __init__(self, place: Place, settings: Settings) -> None:
         """Open it.
@@ -45,32 +62,18 @@ class MboxMaildrop:
             PermanentFailure: It cannot be opened until an operator has mended something.
         """
         self._place = place
-        self._policy = settings.lock_policy
-        self._is_shared = settings.session_lock == "shared"
-        self._stamps_headers = settings.status_headers == "popper"
-        self._spool = _CLOSED
+        self._mode: Mode = Classic(place, settings) if settings.private_copy else InPlace(place, settings)
+        is_shared = settings.session_lock == "shared"
+        self._file = _CLOSED
         self._snapshot: Snapshot | None = None
         with os_errors_refused(f"opening {place.spool}"):
-            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock, is_shared=self._is_shared)
+            self._session_lock: SessionLock | None = SessionLock.take(place.session_lock, is_shared=is_shared)
             try:
-                self._open_spool(self._session_lock.dead_pid)
+                if opened := self._mode.open(self._session_lock.dead_pid):
+                    self._file, self._snapshot = opened
             except BaseException:
                 self.close()
                 raise
-
-    def _open_spool(self, dead_pid: int | None) -> None:
-        """Scan the spool under its locks, and keep it open."""
-        take = partial(Snapshot.take, index_path=self._place.index)
-        if "dotlock" in self._policy.kinds and (quiet := read_without_dotlock(self._place, self._policy, take)):
-            self._spool, self._snapshot = quiet
-            return
-        try:
-            with locked_spool(self._place, self._policy, dead_pid=dead_pid) as spool:
-                if spool is not None:
-                    self._snapshot = take(spool)
-                    self._spool = os.dup(spool)
-        except LockTimeout as exc:
-            raise MaildropInUse(str(exc)) from exc
 
     def message_octets(self) -> Sequence[int]:
         """Return the size of each message as it is sent."""
@@ -106,7 +109,7 @@ class MboxMaildrop:
             raise TemporaryFailure(f"{self._place.spool} has no message {index}")
         position = self._snapshot.index.content[index]
         end = self._snapshot.index.end[index]
-        if not self._snapshot.is_scanned and not self._snapshot.has_in_place(self._spool, index):
+        if not self._snapshot.is_scanned and not self._snapshot.has_in_place(self._file, index):
             self._snapshot.index.discard()
             raise TemporaryFailure(f"message {index} of {self._place.spool} is not where its index says")
         while position < end:
@@ -121,8 +124,8 @@ class MboxMaildrop:
             TemporaryFailure: They are not there, or perhaps not of this message.
         """
         try:
-            piece = os.pread(self._spool, length, position)
-            if piece and (snapshot.is_unchanged(self._spool) or snapshot.has_in_place(self._spool, index)):
+            piece = os.pread(self._file, length, position)
+            if piece and (snapshot.is_unchanged(self._file) or snapshot.has_in_place(self._file, index)):
                 return piece
         except OSError as exc:
             raise refusal_for(exc, f"reading {self._place.spool} at offset {position}") from exc
@@ -137,30 +140,20 @@ class MboxMaildrop:
             TemporaryFailure: They could not be removed.
             PermanentFailure: They cannot until an operator has mended something.
         """
-        if self._snapshot is None or not (deleted or self._stamps_headers):
-            return
-        with (
-            os_errors_refused(f"removing messages from {self._place.spool}"),
-            locked_spool(self._place, self._policy) as spool,
-        ):
-            if spool is not None:
-                is_latest = not self._is_shared or FileState.of(spool) == self._snapshot.state
-                update = find_update(spool, self._snapshot, deleted, seen if self._stamps_headers else None)
-                update.apply(spool, self._place, self._snapshot)
-                if isinstance(self._snapshot.index, StoredIndex):
-                    index = self._snapshot.index
-                    # Another session may have written the index since; then only a scan can tell what it should say.
-                    follow_update(self._place.index, index, deleted, update, spool, is_latest=is_latest)
+        if self._snapshot is not None:
+            with os_errors_refused(f"removing messages from {self._place.spool}"):
+                self._mode.commit(self._snapshot, deleted, seen)
 
     def close(self) -> None:
         """Let go of the spool and of the session's lock."""
-        if self._spool != _CLOSED:
-            spool, self._spool = self._spool, _CLOSED
+        if self._file != _CLOSED:
+            file, self._file = self._file, _CLOSED
             with suppress(OSError):  # nothing was written that commit did not sync
-                os.close(spool)
+                os.close(file)
         if self._snapshot is not None:
             snapshot, self._snapshot = self._snapshot, None
             snapshot.index.close()
+        self._mode.close()
         if self._session_lock is not None:
             session_lock, self._session_lock = self._session_lock, None
             session_lock.release()

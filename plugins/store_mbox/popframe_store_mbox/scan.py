@@ -136,6 +136,36 @@ def scan(
     return scanner.finish()
 
 
+def first_from_line(window: bytes, at: int, size: int) -> re.Match[bytes] | None:
+    """Find the first From_ line, after blank lines at most; None in a file without anything else.
+
+    Args:
+        window: The first octets.
+        at: Their offset in the file.
+        size: Length of the file.
+
+    Raises:
+        PermanentFailure: There is something else.
+    """
+    blank = _BLANK_LINES.match(window)
+    start = blank.end() if blank else 0
+    found = FROM_LINE.match(window, start)
+    if found is None and at + start < size:
+        begin = window[start : start + SHOWN_OCTETS]
+        raise PermanentFailure(f"not an mbox file: at offset {at + start} is {begin!r}, not a From_ line")
+    return found
+
+
+def refuse_other_than_mbox(fd: int, size: int) -> None:
+    """Make sure that a file begins as an mbox file does, without scanning it.
+
+    Raises:
+        PermanentFailure: It does not.
+        OSError: It cannot be read.
+    """
+    first_from_line(read_at(fd, min(size, WINDOW_OCTETS), 0), 0, size)
+
+
 class _Scanner:
     """The state of one scan: the window, the message whose end is not known yet, and what is known of those before."""
 
@@ -176,19 +206,10 @@ class _Scanner:
         return self._index
 
     def _take_first_line(self) -> None:
-        """Find the first message, after blank lines at most.
-
-        Raises:
-            PermanentFailure: There is something else.
-        """
-        blank = _BLANK_LINES.match(self._window)
-        start = blank.end() if blank else 0
-        found = FROM_LINE.match(self._window, start)
+        """Find the first message, after blank lines at most."""
+        found = first_from_line(self._window, self._at, self._size)
         if found:
-            self._begin_message(self._at + start, self._at + found.end(1))
-        elif self._at + start < self._size:
-            begin = self._window[start : start + SHOWN_OCTETS]
-            raise PermanentFailure(f"not an mbox file: at offset {self._at + start} is {begin!r}, not a From_ line")
+            self._begin_message(self._at + found.start(), self._at + found.end(1))
 
     def _begin_message(self, start: int, content: int) -> None:
         self._start = start

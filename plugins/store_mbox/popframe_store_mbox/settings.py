@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from popframe import ConfigPath, PluginSettings
 from popframe_store_mbox.lock import LockKind, LockPolicy
@@ -29,6 +29,11 @@ class Settings(PluginSettings):
         default=None,
         description="Directory for session locks, and for journals while messages are removed. Default: that of the "
         "spool itself. The sessions must be able to create files there.",
+    )
+    private_copy: bool = Field(
+        default=False,
+        description="Move the spool into '.NAME.pop' beside it from login to QUIT, as the Berkeley and Qualcomm popper "
+        "do. What one of them has left there is merged with the spool whatever is set here.",
     )
     session_lock: Literal["exclusive", "shared"] = Field(
         default="exclusive",
@@ -71,3 +76,11 @@ class Settings(PluginSettings):
         if len(set(locks)) != len(locks):
             raise ValueError("must name each lock once")
         return locks
+
+    @field_validator("session_lock")
+    @classmethod
+    def _a_private_copy_is_not_shared(cls, lock: str, info: ValidationInfo) -> str:
+        """Refuse two sessions on one private copy."""
+        if lock == "shared" and info.data.get("private_copy"):
+            raise ValueError("must be 'exclusive' with private_copy = true: a private copy has one session")
+        return lock

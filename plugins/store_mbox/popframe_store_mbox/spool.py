@@ -18,6 +18,7 @@ from popframe_store_mbox.file import FileState, is_at, sync_directory
 from popframe_store_mbox.journal import finish_journals, has_journal
 from popframe_store_mbox.lock import LockPolicy, LockTimeout, held_locks
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
+from popframe_store_mbox.private_copy import undo_move
 
 T = TypeVar("T")
 
@@ -60,11 +61,26 @@ def locked_spool(
             with held_locks(place.spool, fd, policy, dead_pid):
                 if is_at(place.spool, fd):
                     finish_journals(place, fd)
+                    undo_move(place)
                     yield fd
                     return
         finally:
             os.close(fd)
     raise TemporaryFailure(f"{place.spool} is replaced again and again")
+
+
+def finish_interrupted(place: Place, policy: LockPolicy, dead_pid: int | None = None) -> None:
+    """Bring to its end what a killed process has begun, if there is anything; see :func:`locked_spool` for errors.
+
+    Whoever opens the private copy has to do so first, because this may remove it.
+    """
+    if _is_interrupted(place):
+        with locked_spool(place, policy, dead_pid=dead_pid):
+            pass
+
+
+def _is_interrupted(place: Place) -> bool:
+    return has_journal(place) or os.path.lexists(place.move_record)
 
 
 def _is_missing_for_certain(place: Place, policy: LockPolicy, dead_pid: int | None) -> bool:
@@ -130,7 +146,7 @@ def _is_quiet(place: Place, fd: int, state: FileState) -> bool:
     """
     return (
         not os.path.lexists(place.spool + DOTLOCK_SUFFIX)
-        and not has_journal(place)
+        and not _is_interrupted(place)
         and os.access(os.path.dirname(place.spool), os.W_OK, effective_ids=True)
         and FileState.of(fd) == state
         and is_at(place.spool, fd)

@@ -77,6 +77,13 @@ class Site:
     arrives: bool
     settings: dict[str, object] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
+    backlog: bytes = b""
+    next_is_classic: bool = False
+
+    @property
+    def messages(self) -> list[bytes]:
+        """What the session finds."""
+        return [message(77), *MESSAGES] if self.backlog else MESSAGES
 
     @property
     def argument(self) -> dict[str, object]:
@@ -100,23 +107,32 @@ class Site:
         spool = self.folder / "alice"
         spool.write_bytes(b"".join(map(entry, MESSAGES)))
         os.utime(spool, ns=(0, 0))
-        read(self)
+        read(self, is_prepared=True)
+        if self.backlog:
+            copy = self.folder / ".alice.pop"
+            copy.write_bytes(self.backlog)
+            copy.chmod(0o600)
 
     def litter(self) -> set[str]:
         """Return the files that should not be there when no session is open."""
+        expected = {"alice", ".alice.pop"} if self.next_is_classic else {"alice"}
         places = [place for place in (self.folder, self.state_dir) if place]
         names = {path.name for place in places for path in place.iterdir()}
-        return {name for name in names if name != "alice" and not name.endswith(("popframe-lock", "popframe-index"))}
+        return {name for name in names - expected if not name.endswith(("popframe-lock", "popframe-index"))}
 
 
-def read(site: Site) -> dict[str, bytes]:
+def read(site: Site, *, is_prepared: bool = False) -> dict[str, bytes]:
     """Return what a new session finds: messages by unique-id, in order.
 
     It comes when a dot-lock that nobody could sign any more has become stale.
     """
     for lock in site.folder.glob("*.lock"):
         os.utime(lock, (0, 0))
-    store = StoreMbox(Settings(spool_dir=site.folder, state_dir=site.state_dir, lock_timeout_seconds=0))
+    is_classic = site.next_is_classic and not is_prepared
+    settings = Settings(
+        spool_dir=site.folder, state_dir=site.state_dir, lock_timeout_seconds=0, private_copy=is_classic
+    )
+    store = StoreMbox(settings)
     maildrop = store.popframe_open_maildrop(ALICE)
     try:
         return {uid: b"".join(maildrop.read_message(at)) for at, uid in enumerate(maildrop.message_uids())}
@@ -163,13 +179,14 @@ def strike_everywhere(harness: CrashHarness, site: Site, uids: list[str]) -> int
 def look(site: Site, uids: list[str], point: Point) -> None:
     """Make sure that every message that was not marked is there once, and the marked ones whole or gone."""
     found = read(site)
-    kept = [uids[at] for at in range(COUNT) if at not in site.deleted]
-    expected = dict(zip(uids, MESSAGES, strict=True))
+    count = len(site.messages)
+    kept = [uids[at] for at in range(count) if at not in site.deleted]
+    expected = dict(zip(uids, site.messages, strict=True))
 
     assert [uid for uid in found if uid in kept] == kept, f"killed at {point}"
     for uid, text in found.items():
         assert unstamped(text) == expected.get(uid, LATE), f"killed at {point}"
-    assert len(found) <= COUNT + site.arrives
+    assert len(found) <= count + site.arrives
     assert site.litter() == set(), f"killed at {point}"
     assert read(site) == found
 
@@ -209,6 +226,39 @@ def test_a_session_that_stamps_headers_loses_nothing_either(harness: CrashHarnes
     assert strike_everywhere(harness, site, uids) > 10
 
 
+BACKLOG = entry(message(77))
+
+
+@pytest.mark.parametrize("backlog", [b"", BACKLOG], ids=["", "with a backlog"])
+@pytest.mark.parametrize("next_is_classic", [False, True], ids=["", "next in the copy too"])
+def test_a_session_on_a_private_copy_loses_nothing_either(
+    harness: CrashHarness, site: Site, backlog: bytes, next_is_classic: bool
+) -> None:
+    """On the way into the copy, with mail that arrives meanwhile, and on the way back."""
+    classic_site(site, backlog, next_is_classic=next_is_classic)
+    site.prepare()
+    uids = list(read(site))
+
+    assert strike_everywhere(harness, site, uids) > 30
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_nor_does_one_whose_disk_fails(harness: CrashHarness, site: Site, error: str) -> None:
+    """The mail stays in the spool, or in the copy."""
+    classic_site(site, BACKLOG, next_is_classic=False)
+    fail_everywhere(harness, site, error)
+
+
+def classic_site(site: Site, backlog: bytes, *, next_is_classic: bool) -> None:
+    """Let the session have a private copy, perhaps with mail that one before has left there."""
+    site.settings = {"private_copy": True}
+    site.arrives = True
+    site.backlog = backlog
+    site.next_is_classic = next_is_classic
+    if backlog:
+        site.deleted = {at + 1 for at in site.deleted}
+
+
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_session_whose_disk_fails_at_any_call_keeps_the_spool(harness: CrashHarness, site: Site, error: str) -> None:
     """Refused or not, every message that was not marked is there, and every marked one is whole or gone (H-084)."""
@@ -240,7 +290,8 @@ def fail_everywhere(harness: CrashHarness, site: Site, error: str) -> None:
         if status == REFUSED:  # an update that has begun is brought to its end by whoever comes next
             is_begun = "popframe-redo" in " ".join(site.litter())
             is_cut = point.call == "fsync" and before.startswith(after)
-            assert after == before or is_begun or is_cut, f"{error} at {point}"
+            has_moved = bool(site.settings.get("private_copy"))
+            assert after == before or is_begun or is_cut or has_moved, f"{error} at {point}"
         if status == 0 and not site.deleted and not site.settings:
             assert after == before
         look(site, uids, point)

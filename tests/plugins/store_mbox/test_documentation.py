@@ -27,7 +27,7 @@ def test_every_setting_is_explained(text: str, name: str) -> None:
 
 def test_the_formats_have_the_lengths_that_they_have(text: str) -> None:
     """Who writes a tool for them relies on it."""
-    assert f"| {journal_format.HEADER_OCTETS} | | everything that the spool holds" in text
+    assert f"| {journal_format.HEADER_OCTETS} | | octets that the spool holds" in text
     assert f"from octet {journal_format.HEADER_OCTETS} on" in text
     assert f"| header | {index_format.HEADER_OCTETS} |" in text
     assert f"up to {index_format.MAX_SEGMENTS} segments" in text

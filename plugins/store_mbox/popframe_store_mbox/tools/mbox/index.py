@@ -47,7 +47,8 @@ def rebuild_index(place: Place, settings: Settings) -> str:
     if not os.path.lexists(place.spool):
         raise PermanentFailure(f"{printable_path(place.spool)}: no such file")
     drop_index(place)
-    with closing(MboxMaildrop(place, settings)) as maildrop:
+    in_place = settings.model_copy(update={"private_copy": False, "session_lock": "exclusive"})
+    with closing(MboxMaildrop(place, in_place)) as maildrop:
         messages = counted(len(maildrop.message_octets()), "message")
     index = printable_path(place.index)
     with suppress(FileNotFoundError):
