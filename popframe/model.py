@@ -123,9 +123,9 @@ class Outcome(enum.Enum):
     UPDATE_FAILED = "update-failed"
     """The client said QUIT, and not every marked message could be removed (RFC 1939 section 6)."""
     DISCONNECTED = "disconnected"
-    """The connection ended without QUIT; nothing was removed."""
+    """The connection ended without QUIT; nothing was removed, unless the site has set ``update_on_abort``."""
     TIMED_OUT = "timed-out"
-    """The autologout timer expired, or the client stopped reading; nothing was removed."""
+    """The autologout timer expired, or the client stopped reading; nothing was removed, with the same exception."""
     TOO_MANY_ERRORS = "too-many-errors"
     """The client sent too many bad commands or wrong passwords."""
     STORAGE_FAILED = "storage-failed"
@@ -213,6 +213,8 @@ class Maildrop(Protocol):
 
     def commit(self, deleted: AbstractSet[int], seen: AbstractSet[int]) -> None:
         """Remove messages for good; called at most once, in the UPDATE state (RFC 1939 section 6).
+
+        Also called when a connection breaks off, if the site has set ``update_on_abort``.
 
         Returns only when the removal is on disk. When it raises, every message that is not in ``deleted`` is still
         there, untouched.

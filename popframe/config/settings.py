@@ -288,6 +288,11 @@ class Pop3Settings(CoreSettings):
         default=False,
         description="Send octet 0x80 in place of NUL, which some clients cannot take; sizes stay the same.",
     )
+    update_on_abort: bool = Field(
+        default=False,
+        description="Remove what a client has marked as deleted also when its connection ends, or times out, without "
+        "QUIT, against RFC 1939 section 6; as the Berkeley popper 2.1 does.",
+    )
 
     @field_validator("greeting", "implementation")
     @classmethod

@@ -50,6 +50,8 @@ class Policy:
             a row after it. Clients probe: at least ten must be free.
         max_failed_logins: Refused passwords before the connection is closed. Clients fall from one mechanism to the
             next with the same password: at least three must be free.
+        update_on_abort: Remove what is marked also when the connection ends, or is ended by a timer, without QUIT: what
+            popper 2.1 did and RFC 1939 section 6 forbids.
         replace_nul: Send a NUL octet inside a message as 0x80, since some clients stop at NUL; sizes stay the same.
     """
 
@@ -59,3 +61,4 @@ class Policy:
     max_bad_commands: int = 20
     max_failed_logins: int = 5
     replace_nul: bool = False
+    update_on_abort: bool = False

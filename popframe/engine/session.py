@@ -36,6 +36,9 @@ that may hold POP3 commands."""
 LOGIN_CODES = frozenset({AuthenticationFailed.code, MaildropInUse.code, LoginDelayed.code})
 """Response codes that may answer a login and nothing else (RFC 2449 section 8.1, RFC 3206 section 5)."""
 
+LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
+"""Ends that are the client's, or the line's; for a site that wants marks to count then too."""
+
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -131,9 +134,12 @@ class Session:
             yield buffers
 
     def abort(self, outcome: Outcome) -> None:
-        """End the session without an UPDATE state: nothing is removed (RFC 1939 section 6)."""
-        if not self._is_closed:
-            self._end(outcome)
+        """End the session without QUIT: nothing is removed (RFC 1939 section 6), unless the site wants it."""
+        if self._is_closed:
+            return
+        if self.policy.update_on_abort and outcome in LOST_CONNECTION and self.state is State.TRANSACTION:
+            self._commit()
+        self._end(outcome)
 
     def summary(self, session_id: str, duration_seconds: float) -> SessionSummary:
         """Return what the session did, once it is over."""
@@ -234,16 +240,22 @@ class Session:
         The lock is released before the reply leaves (RFC 1081), so that a client that comes back at once finds it free.
         """
         self.state = State.UPDATE
-        transaction = self.transaction
-        try:
-            transaction.maildrop.commit(frozenset(transaction.deleted), frozenset(transaction.seen))
-        except Exception as error:
-            self._backend.report_error("removing messages", error)
+        error = self._commit()
+        if error is not None:
             code = self._refusal_for(error).code
             self._end(Outcome.UPDATE_FAILED)
             return Reply("some deleted messages not removed", is_ok=False, code=code)
         self._end(Outcome.QUIT)
-        return Reply(f"bye, {transaction.left_count} messages left")
+        return Reply(f"bye, {self.transaction.left_count} messages left")
+
+    def _commit(self) -> Exception | None:
+        """Remove what is marked; return what went wrong, which the log then knows already."""
+        try:
+            self.transaction.commit()
+        except Exception as error:
+            self._backend.report_error("removing messages", error)
+            return error
+        return None
 
     # --- from a line to its reply
 

@@ -14,7 +14,7 @@ from popframe.engine import wire
 from popframe.engine.backend import Login
 from popframe.engine.policy import MAX_NUMBER_DIGITS
 from popframe.errors import HookContractError, NoSuchMessage, TemporaryFailure
-from popframe.model import Maildrop, Outcome, PreparedMaildrop, SessionSummary
+from popframe.model import Maildrop, PreparedMaildrop, SessionSummary
 
 LISTING_LINES = 1000
 """Lines rendered at a time for a scan or unique-id listing, so that a million messages need no memory."""
@@ -45,6 +45,7 @@ class Transaction:
         self.deleted: set[int] = set()
         self.seen: set[int] = set()
         self.deleted_octets = 0
+        self.is_updated = False
         self.last_accessed = 0
         self.retr_count = 0
         self.retr_octets = 0
@@ -162,9 +163,13 @@ class Transaction:
         """Tell whether a line of the message may begin with a dot."""
         return self._prepared is None or self._prepared.has_dot_lines(index)
 
+    def commit(self) -> None:
+        """Remove what is marked (RFC 1939 section 6)."""
+        self.maildrop.commit(frozenset(self.deleted), frozenset(self.seen))
+        self.is_updated = True
+
     def add_to(self, summary: SessionSummary) -> SessionSummary:
         """Return the summary of the session with what was done here."""
-        is_updated = summary.outcome is Outcome.QUIT
         return replace(
             summary,
             username=self.account.username,
@@ -172,10 +177,10 @@ class Transaction:
             retr_octets=self.retr_octets,
             top_count=self.top_count,
             top_octets=self.top_octets,
-            deleted_count=len(self.deleted) if is_updated else 0,
-            deleted_octets=self.deleted_octets if is_updated else 0,
-            left_count=self.left_count if is_updated else self.message_count,
-            left_octets=self.left_octets if is_updated else self._total_octets,
+            deleted_count=len(self.deleted) if self.is_updated else 0,
+            deleted_octets=self.deleted_octets if self.is_updated else 0,
+            left_count=self.left_count if self.is_updated else self.message_count,
+            left_octets=self.left_octets if self.is_updated else self._total_octets,
         )
 
     @staticmethod

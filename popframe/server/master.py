@@ -222,6 +222,7 @@ def _service(configuration: Configuration, hooks: Hooks) -> Service:
         max_bad_commands=pop3.max_bad_commands,
         max_failed_logins=pop3.max_failed_logins,
         replace_nul=pop3.replace_nul,
+        update_on_abort=pop3.update_on_abort,
     )
     return Service(
         hooks=hooks,

@@ -17,6 +17,7 @@ from popframe import (
     PermanentFailure,
     TemporaryFailure,
 )
+from popframe.engine import Policy
 from popframe.testing.engine_server import EngineTransport
 
 Connect = Callable[..., EngineTransport]
@@ -345,4 +346,57 @@ def test_a_client_that_goes_in_the_middle_of_a_message_leaves_a_closed_maildrop(
 
     assert (maildrop.closed, maildrop.commits) == (1, [])
     assert client.session.summary("s", 0.0).retr_count == 0
+    assert client.session.outcome is Outcome.DISCONNECTED
+
+
+# --- when the connection ends without QUIT
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DISCONNECTED, Outcome.TIMED_OUT])
+def test_marks_count_without_quit_only_if_the_site_wants_it(connect: Connect, outcome: Outcome) -> None:
+    """P-030: the default is RFC 1939 section 6; the other is popper 2.1."""
+    for wants_it in (False, True):
+        maildrop = ScriptedMaildrop()
+        client = connect(maildrop=maildrop, policy=Policy(update_on_abort=wants_it))
+        client.log_in("alice", "secret")
+        client.ask("RETR 1", "DELE 2")
+        client.session.abort(outcome)
+        summary = client.session.summary("id", 1.0)
+
+        assert maildrop.commits == ([({1}, {0})] if wants_it else [])
+        assert maildrop.closed == 1
+        assert (summary.outcome, summary.deleted_count, summary.left_count) == (outcome, wants_it, 2 - wants_it)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SHUT_DOWN, Outcome.STORAGE_FAILED, Outcome.TOO_MANY_ERRORS])
+def test_an_end_that_is_not_the_clients_removes_nothing(connect: Connect, outcome: Outcome) -> None:
+    """A server that stops, or cannot read on, has been told nothing."""
+    maildrop = ScriptedMaildrop()
+    client = connect(maildrop=maildrop, policy=Policy(update_on_abort=True))
+    client.log_in("alice", "secret")
+    client.ask("DELE 1")
+    client.session.abort(outcome)
+
+    assert maildrop.commits == []
+
+
+def test_a_removal_without_quit_that_fails_is_told_to_the_log(connect: Connect) -> None:
+    """There is nobody else to tell."""
+    maildrop = ScriptedMaildrop(commit_error=TemporaryFailure("why"))
+    client = connect(maildrop=maildrop, policy=Policy(update_on_abort=True))
+    client.log_in("alice", "secret")
+    client.ask("DELE 1")
+    client.close()
+    summary = client.session.summary("id", 1.0)
+
+    assert [doing for doing, _ in client.server.errors] == ["removing messages"]
+    assert (maildrop.closed, summary.deleted_count, summary.left_count) == (1, 0, 2)
+
+
+def test_a_session_before_login_has_nothing_to_remove(connect: Connect) -> None:
+    """Its end is like any other."""
+    client = connect(policy=Policy(update_on_abort=True))
+    client.ask("USER alice")
+    client.close()
+
     assert client.session.outcome is Outcome.DISCONNECTED

@@ -174,13 +174,16 @@ def test_the_highest_message_that_was_used_is_remembered() -> None:
     assert maildrop.last_accessed == 2
 
 
+@pytest.mark.parametrize("is_updated", [True, False])
 @pytest.mark.parametrize("outcome", Outcome)
-def test_only_quit_has_removed_anything(outcome: Outcome) -> None:
+def test_only_an_update_has_removed_anything(outcome: Outcome, is_updated: bool) -> None:
     """The summary tells what is left in the maildrop after each kind of end."""
     maildrop = transaction([3, 4, 5])
     maildrop.mark_deleted(2)
+    if is_updated:
+        maildrop.commit()
     summary = maildrop.add_to(SessionSummary("s", PEER, "", outcome, 0.0))
-    expected = (1, 5, 2, 7) if outcome is Outcome.QUIT else (0, 0, 3, 12)
+    expected = (1, 5, 2, 7) if is_updated else (0, 0, 3, 12)
 
     assert (summary.deleted_count, summary.deleted_octets, summary.left_count, summary.left_octets) == expected
     assert summary.username == "alice"
