@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, and five deliver mail
-DEBIAN_PACKAGES := curl strace whois systemd procmail maildrop dma dovecot-core mailutils-mda
+# Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, liblockfile-bin
+# dotlockfile, and five deliver mail
+DEBIAN_PACKAGES := curl strace whois systemd procmail maildrop dma dovecot-core mailutils-mda liblockfile-bin
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check

@@ -16,11 +16,12 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from popframe import PermanentFailure, TemporaryFailure
+from popframe_store_mbox.dotlock_helper import can_help, make_by_helper, remove_by_helper
 from popframe_store_mbox.file import is_at, refusal_for
 from popframe_store_mbox.place import DOTLOCK_SUFFIX
 
@@ -55,20 +56,26 @@ class LockPolicy:
         kinds: The locks, first one first.
         timeout_seconds: Longest wait for each.
         stale_dotlock_seconds: Age from which a dot-lock without a living holder is broken.
+        helper: Program that makes dot-locks where this process may not; empty for none.
     """
 
     kinds: tuple[LockKind, ...]
     timeout_seconds: float
     stale_dotlock_seconds: float
+    helper: str = ""
 
     def at_once_without_dotlock(self) -> LockPolicy:
         """Return the policy that takes only the kernel's locks, and waits for none."""
         kinds = tuple(kind for kind in self.kinds if kind != "dotlock")
-        return LockPolicy(kinds, 0, self.stale_dotlock_seconds)
+        return replace(self, kinds=kinds, timeout_seconds=0)
 
     def dotlock_alone(self) -> LockPolicy:
         """Return the policy that takes only the dot-lock, for which no spool is needed."""
-        return LockPolicy(("dotlock",), self.timeout_seconds, self.stale_dotlock_seconds)
+        return replace(self, kinds=("dotlock",))
+
+    def can_make_dotlock(self, spool: str) -> bool:
+        """Tell whether this process may make the dot-lock of a spool, or have it made."""
+        return os.access(os.path.dirname(spool), os.W_OK, effective_ids=True) or can_help(self.helper, spool)
 
 
 @contextmanager
@@ -157,47 +164,54 @@ def _take_dotlock(spool: str, policy: LockPolicy, dead_pid: int | None) -> Calla
     """Create the dot-lock; return what removes it."""
     path = spool + DOTLOCK_SUFFIX
     for _ in _attempts(policy.timeout_seconds):
-        fd = _create_dotlock(path)
+        fd, helper = _create_dotlock(path, policy.helper)
         if fd is None and _break_if_stale(path, policy, dead_pid):
             _logger.warning("broke the stale dot-lock %s", path)
-            fd = _create_dotlock(path)  # at once, also where there is no patience for a second attempt
+            fd, helper = _create_dotlock(path, policy.helper)  # at once: there may be no patience for a second attempt
         if fd is not None:
-            _sign(fd)
-            return partial(_remove_dotlock, path, fd)
+            _sign(fd, is_named=bool(helper))
+            return partial(_remove_dotlock, path, fd, helper)
     raise LockTimeout(f"{path}: dot-lock held for {policy.timeout_seconds:g} s by {_holder_for_log(path)}")
 
 
-def _create_dotlock(path: str) -> int | None:
-    """Create the file, or return None when there is one."""
+def _create_dotlock(path: str, helper: str) -> tuple[int | None, str]:
+    """Create the file; return it, or None when there is one, and the helper if that was needed."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), ""
     except FileExistsError:
-        return None
+        return None, ""
     except PermissionError as exc:
-        raise PermanentFailure(f"no permission to create the dot-lock {path}") from exc
+        if can_help(helper, path):
+            return make_by_helper(helper, path), helper
+        raise PermanentFailure(
+            f"no permission to create the dot-lock {path}, neither directly nor by {helper or 'a helper'}"
+        ) from exc
     except OSError as exc:
         raise refusal_for(exc, f"creating the dot-lock {path}") from exc
 
 
-def _sign(fd: int) -> None:
-    """Say who holds the dot-lock, in dovecot's form, which the others can read too.
+def _sign(fd: int, *, is_named: bool) -> None:
+    """Say who holds the dot-lock, in dovecot's form, which the others can read too; the helper has said it already.
 
     The flock on it is for other sessions of ours: it tells a living holder from a dead one at once. Without either, as
     on a full disk, the lock is as good as that of the agents that write nothing into theirs.
     """
     with suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with suppress(OSError):
-        os.write(fd, f"{os.getpid()}:{os.uname().nodename}".encode())
+    if not is_named:
+        with suppress(OSError):
+            os.write(fd, f"{os.getpid()}:{os.uname().nodename}".encode())
 
 
-def _remove_dotlock(path: str, fd: int) -> None:
+def _remove_dotlock(path: str, fd: int, helper: str) -> None:
     """Remove the dot-lock unless somebody else's is there by now."""
     try:
-        if is_at(path, fd):
-            os.unlink(path)
-        else:
+        if not is_at(path, fd):
             _logger.warning("the dot-lock %s was broken by another program while it was held", path)
+        elif not helper:
+            os.unlink(path)
+        elif not remove_by_helper(helper, path):
+            _logger.warning("the dot-lock %s cannot be removed by %s", path, helper)
     except OSError as exc:
         _logger.warning("the dot-lock %s cannot be removed: %s", path, exc.strerror)
     finally:
@@ -218,9 +232,17 @@ def _break_if_stale(path: str, policy: LockPolicy, dead_pid: int | None) -> bool
         if _is_stale(pid, host, time.time() - status.st_mtime, policy.stale_dotlock_seconds, dead_pid) and (
             os.path.samestat(status, os.stat(path, follow_symlinks=False))
         ):
-            os.unlink(path)
-            return True
+            return _unlinked(path, policy.helper)
     return False
+
+
+def _unlinked(path: str, helper: str) -> bool:
+    """Remove a dot-lock that is not ours; tell whether it was removed."""
+    try:
+        os.unlink(path)
+    except PermissionError:
+        return can_help(helper, path) and remove_by_helper(helper, path)
+    return True
 
 
 def _is_stale(pid: int | None, host: str, age_seconds: float, stale_seconds: float, dead_pid: int | None) -> bool:

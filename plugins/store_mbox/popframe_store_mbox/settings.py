@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from popframe import ConfigPath, PluginSettings
+from popframe_store_mbox.dotlock_helper import DEFAULT_HELPER
 from popframe_store_mbox.lock import LockKind, LockPolicy
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
@@ -58,6 +59,11 @@ class Settings(PluginSettings):
         "signed.",
     )
 
+    dotlock_helper: ConfigPath = Field(
+        default=Path(DEFAULT_HELPER),
+        description="Program that makes dot-locks where sessions may not create files: 'dotlockfile' of liblockfile. "
+        "It is used only there, and only if it exists.",
+    )
     status_headers: Literal["keep", "popper"] = Field(
         default="keep",
         description="What QUIT writes into messages that stay. 'keep': nothing. 'popper': 'Status: RO' into those that "
@@ -67,7 +73,7 @@ class Settings(PluginSettings):
     @property
     def lock_policy(self) -> LockPolicy:
         """Which locks are taken, and how patiently."""
-        return LockPolicy(self.locks, self.lock_timeout_seconds, self.stale_dotlock_seconds)
+        return LockPolicy(self.locks, self.lock_timeout_seconds, self.stale_dotlock_seconds, str(self.dotlock_helper))
 
     @field_validator("locks")
     @classmethod

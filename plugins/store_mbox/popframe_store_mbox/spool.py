@@ -127,9 +127,9 @@ def read_without_dotlock(place: Place, policy: LockPolicy, read: Callable[[int],
     try:
         with held_locks(place.spool, fd, policy.at_once_without_dotlock()):
             state = FileState.of(fd)
-            if state.is_settled and _is_quiet(place, fd, state):
+            if state.is_settled and _is_quiet(place, policy, fd, state):
                 result = read(fd)
-                is_done = _is_quiet(place, fd, state)
+                is_done = _is_quiet(place, policy, fd, state)
                 return (fd, result) if is_done else None
     except LockTimeout:
         return None
@@ -139,7 +139,7 @@ def read_without_dotlock(place: Place, policy: LockPolicy, read: Callable[[int],
     return None
 
 
-def _is_quiet(place: Place, fd: int, state: FileState) -> bool:
+def _is_quiet(place: Place, policy: LockPolicy, fd: int, state: FileState) -> bool:
     """Tell whether nobody has a dot-lock, nothing has to be finished, and the spool is as it was.
 
     A dot-lock that we could not make is a mistake that an operator should hear of at every login, not at some.
@@ -147,7 +147,7 @@ def _is_quiet(place: Place, fd: int, state: FileState) -> bool:
     return (
         not os.path.lexists(place.spool + DOTLOCK_SUFFIX)
         and not _is_interrupted(place)
-        and os.access(os.path.dirname(place.spool), os.W_OK, effective_ids=True)
+        and policy.can_make_dotlock(place.spool)
         and FileState.of(fd) == state
         and is_at(place.spool, fd)
     )

@@ -267,8 +267,10 @@ def test_directory_of_debian_is_explained(public_dir: Path, capsys: Capture) -> 
     """Mode 2775, root:mail: neither the dot-lock nor the session's lock can be made by the spool's owner."""
     os.chown(public_dir, 0, 8)
     public_dir.chmod(0o2775)
+    config = public_dir.with_name("popframe.toml")
+    config.write_text('plugins = ["store_mbox"]\n[plugin.store_mbox]\ndotlock_helper = "/nonexistent"\n')
 
-    assert locks(public_dir / "alice") == 1
+    assert locks("--config", config, public_dir / "alice") == 1
     output = capsys.readouterr().out
     assert "tried as nobody (uid 65534)" in output
     assert outcomes(output)["session"] == f"forbidden: {public_dir}: no permission to create files there"

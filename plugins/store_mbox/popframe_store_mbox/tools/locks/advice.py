@@ -85,7 +85,8 @@ def _dotlock_advice(directory: str, user: User) -> str:
         )
     return (
         f"The dot-lock cannot be made: {directory} has mode {mode}, so user {user.name} may not create files there. "
-        f"Let everybody create files there, and remove only his own (chmod 1777 {directory}); or use a directory of "
+        "Install liblockfile-bin, whose dotlockfile makes dot-locks for the owner of a spool (setting dotlock_helper); "
+        f"let everybody create files there, and remove only his own (chmod 1777 {directory}); or use a directory of "
         f'the server\'s own, to which the agents deliver.{by_group} Or leave "dotlock" out of the setting locks, if '
         "every agent takes another lock of the set."
     )

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from popframe import ConfigError, PermanentFailure
-from popframe_store_mbox.lock import LockKind
+from popframe_store_mbox.lock import LockPolicy
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
 from popframe_store_mbox.tools.configuration import Configured, place_of, read_configuration
@@ -127,14 +127,14 @@ def run(arguments: argparse.Namespace) -> int:
     except (ConfigError, PermanentFailure) as error:
         sys.stderr.write(f"popframe locks: {error}\n")
         return EXIT_USAGE
-    kinds = configured.settings.locks
+    policy = replace(configured.settings.lock_policy, timeout_seconds=arguments.timeout)
     with signals_as_exits():
-        trial = _try(place, user, kinds, arguments.timeout)
+        trial = _try(place, user, policy)
     agents = tuple(installed_agents(arguments.agent_path))
     file_system = file_system_type(os.path.dirname(place.spool))
     warnings = (
         *warnings_about_trial(trial, place, user, file_system),
-        *(warning for agent in agents for warning in warnings_about(kinds, agent)),
+        *(warning for agent in agents for warning in warnings_about(policy.kinds, agent)),
         *warnings_between(agents),
     )
     origin = printable_path(arguments.config) if arguments.config else "the plugin's defaults"
@@ -179,13 +179,13 @@ def _user(name: str, place: Place) -> User:
     return User.own()
 
 
-def _try(place: Place, user: User, kinds: tuple[LockKind, ...], timeout_seconds: float) -> Trial:
+def _try(place: Place, user: User, policy: LockPolicy) -> Trial:
     """Try the locks as the user, or judge them where that cannot be."""
     if user.uid == os.geteuid():
-        return try_locks(place, kinds, timeout_seconds)
+        return try_locks(place, policy)
     if os.geteuid() != 0:
-        return judge(user, place, kinds)
-    trial = as_user(user, lambda: try_locks(place, kinds, timeout_seconds))
+        return judge(user, place, policy)
+    trial = as_user(user, lambda: try_locks(place, policy))
     return replace(trial, attempts=tuple(_with_holder(attempt, place) for attempt in trial.attempts))
 
 

@@ -11,26 +11,27 @@ import os
 import stat
 from pathlib import Path
 
-from popframe_store_mbox.lock import LockKind
+from popframe_store_mbox.dotlock_helper import can_help
+from popframe_store_mbox.lock import LockKind, LockPolicy
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
 from popframe_store_mbox.tools.locks.holder import dotlock_holder, kernel_holder
 from popframe_store_mbox.tools.locks.trial import SESSION, Attempt, Outcome, Trial, left_out
 from popframe_store_mbox.tools.locks.user import User
 
 
-def judge(user: User, place: Place, kinds: tuple[LockKind, ...]) -> Trial:
+def judge(user: User, place: Place, policy: LockPolicy) -> Trial:
     """Say what the user may do, and what others do at present; nothing is taken.
 
     Args:
         user: Whose rights count.
         place: Where the spool is.
-        kinds: Which locks, first one first.
+        policy: Which locks, first one first, and who makes the dot-lock where the user may not.
     """
     refusal = _why_refused(user, place.spool)
     attempts = [_judge_creating(user, SESSION, place.session_lock)]
-    for kind in kinds:
+    for kind in policy.kinds:
         if kind == "dotlock":
-            attempts.append(_judge_creating(user, kind, place.spool + DOTLOCK_SUFFIX))
+            attempts.append(_judge_dotlock(user, place.spool, policy.helper))
         elif refusal or not os.path.lexists(place.spool):
             attempts.append(left_out(kind, refusal))
         else:
@@ -63,6 +64,22 @@ def _may_reach(user: User, directory: str) -> bool:
         OSError: One of them cannot be looked at.
     """
     return all(user.may(os.stat(folder), os.X_OK) for folder in (Path(directory), *Path(directory).parents))
+
+
+def _judge_dotlock(user: User, spool: str, helper: str) -> Attempt:
+    """Say whether the dot-lock may be made; the helper makes it for whoever owns the spool."""
+    path = spool + DOTLOCK_SUFFIX
+    attempt = _judge_creating(user, "dotlock", path)
+    try:
+        is_helped = can_help(helper, spool) and os.lstat(spool).st_uid == user.uid
+        is_helped = is_helped and _may_reach(user, os.path.dirname(spool))
+    except OSError:
+        return attempt
+    if attempt.outcome is not Outcome.FORBIDDEN or not is_helped:
+        return attempt
+    if os.path.lexists(path):
+        return Attempt("dotlock", Outcome.HELD, text=dotlock_holder(path))
+    return Attempt("dotlock", Outcome.FREE, text=f"made by {helper}")
 
 
 def _judge_creating(user: User, name: str, path: str) -> Attempt:

@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from popframe import Refusal
@@ -90,36 +90,35 @@ def left_out(kind: LockKind, refusal: str) -> Attempt:
     return Attempt(kind, Outcome.LEFT_OUT, text="the spool may not be opened" if refusal else "there is no spool yet")
 
 
-def try_locks(place: Place, kinds: tuple[LockKind, ...], timeout_seconds: float) -> Trial:
+def try_locks(place: Place, policy: LockPolicy) -> Trial:
     """Take the locks of a spool, as the user that this process is, and give them back.
 
     Args:
         place: Where it is.
-        kinds: Which locks, first one first.
-        timeout_seconds: Longest wait for each.
+        policy: Which locks, how long to wait for each, and who makes the dot-lock where the user may not.
     """
     attempts = [_try_session_lock(place.session_lock)]
     held = ExitStack()
     try:
-        fd, refusal = _open_spool(place)
+        fd, refusal = _open_spool(place, policy)
         if fd >= 0:
             held.callback(os.close, fd)
-        for kind in kinds:
+        for kind in policy.kinds:
             if fd < 0 and kind != "dotlock":
                 attempts.append(left_out(kind, refusal))
             else:
-                attempts.append(_try(held, place.spool, fd, kind, timeout_seconds))
+                attempts.append(_try(held, place.spool, fd, kind, policy))
     finally:
         with signals_held_back():
             held.close()
     return Trial(refusal, tuple(attempts))
 
 
-def _open_spool(place: Place) -> tuple[int, str]:
+def _open_spool(place: Place, policy: LockPolicy) -> tuple[int, str]:
     """Open the spool if the server would: the descriptor, or -1 with the reason; without one when there is no spool."""
     try:
         # This judges the file as a login does; with no lock to take and nothing to read it does no more.
-        opened = read_without_dotlock(place, LockPolicy((), 0, math.inf), lambda spool: None)
+        opened = read_without_dotlock(place, replace(policy, kinds=(), timeout_seconds=0), lambda spool: None)
         if opened:
             os.close(opened[0])
         return os.open(place.spool, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), ""
@@ -131,12 +130,12 @@ def _open_spool(place: Place) -> tuple[int, str]:
         return -1, str(exc)
 
 
-def _try(held: ExitStack, spool: str, fd: int, kind: LockKind, timeout_seconds: float) -> Attempt:
+def _try(held: ExitStack, spool: str, fd: int, kind: LockKind, policy: LockPolicy) -> Attempt:
     """Take one lock, which is given back with those taken before it."""
-    at_once = LockPolicy((kind,), 0, stale_dotlock_seconds=math.inf)
+    at_once = replace(policy, kinds=(kind,), timeout_seconds=0, stale_dotlock_seconds=math.inf)
     start = time.monotonic()
     try:
-        while not _take(held, spool, fd, at_once, is_last=time.monotonic() - start >= timeout_seconds):
+        while not _take(held, spool, fd, at_once, is_last=time.monotonic() - start >= policy.timeout_seconds):
             time.sleep(PAUSE_SECONDS)
     except LockTimeout:
         holder = dotlock_holder(spool + DOTLOCK_SUFFIX) if kind == "dotlock" else kernel_holder(kind, os.fstat(fd))
