@@ -20,7 +20,7 @@ from popframe import (
     StoredSecret,
     hookimpl,
 )
-from popframe.plugins import FoundPlugin, Hooks, build_hooks
+from popframe.plugins import FoundPlugin, Hooks, build_hooks, close_preparations, prepare_plugins
 from popframe.plugins.inspection import inspect_class
 
 
@@ -280,3 +280,109 @@ def test_failures_while_collecting_are_told_together() -> None:
 
     assert first.startswith("plugin 'one' (popframe-one 1): popframe_register_commands failed: ZeroDivisionError: oops")
     assert second.startswith("plugin 'two' (popframe-two 1): popframe_register_mechanisms returned int")
+
+
+# --- what is prepared before the server gives up root
+
+
+class Prepared:
+    """What a plugin prepared; it remembers whether it was closed."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Remember."""
+        self.is_closed = True
+
+
+class Preparing(Authenticator):
+    """Prepares, and keeps what it was given."""
+
+    class Settings(PluginSettings):
+        """One setting."""
+
+        word: str = "first"
+
+    @classmethod
+    def before_run_as(cls, settings: Settings) -> Prepared:
+        """Prepare."""
+        if settings.word == "impossible":
+            raise ConfigError("cannot be done\nby nobody")
+        return Prepared(settings)
+
+    def __init__(self, settings: Settings, prepared: Prepared) -> None:
+        prepared.settings = settings
+
+
+def settings_of(word: str) -> dict[str, BaseModel | None]:
+    """Return the settings for the plugin above."""
+    return {"Preparing": Preparing.Settings(word=word)}
+
+
+def test_what_a_plugin_prepares_reaches_its_constructor_again_and_again() -> None:
+    """The first plugin and that of every reload get one and the same object, with their own settings."""
+    plugins = [found(Preparing), found(Store)]
+    prepared = prepare_plugins(plugins, settings_of("first"))
+    outcome = prepared["Preparing"].outcome
+    assert isinstance(outcome, Prepared)
+
+    for _ in range(2):
+        settings = settings_of("first")
+        build_hooks(plugins, settings, prepared=prepared)
+        assert outcome.settings is settings["Preparing"]
+    close_preparations(prepared.values())
+    assert outcome.is_closed
+
+
+@pytest.mark.parametrize("is_listed_at_start", [True, False])
+def test_reload_is_refused_when_something_else_would_have_to_be_prepared(is_listed_at_start: bool) -> None:
+    """Other settings, or a plugin that was not there at start: nobody could prepare it now."""
+    prepared = prepare_plugins([found(Preparing)] if is_listed_at_start else [], settings_of("first"))
+
+    with pytest.raises(ConfigError, match=r"^plugin 'Preparing' \(popframe-Preparing 1\): .*restart the server$"):
+        build_hooks([found(Preparing), found(Store)], settings_of("second"), prepared=prepared)
+
+
+def test_server_does_not_start_when_a_plugin_cannot_prepare() -> None:
+    """Every reason is told, and what others have prepared is closed."""
+    made: list[Prepared] = []
+
+    class Other(Authenticator):
+        """Prepares as well."""
+
+        @classmethod
+        def before_run_as(cls) -> Prepared:
+            """Prepare."""
+            made.append(Prepared(Preparing.Settings()))
+            return made[0]
+
+    class Useless(Authenticator):
+        """Returns what cannot be closed."""
+
+        @classmethod
+        def before_run_as(cls) -> None:
+            """Prepare nothing."""
+
+    class Broken(Authenticator):
+        """Has a defect."""
+
+        @classmethod
+        def before_run_as(cls) -> None:
+            """Fail."""
+            raise RuntimeError("a defect")
+
+    plugins = [found(plugin_class) for plugin_class in (Other, Preparing, Useless, Broken)]
+    with pytest.raises(ConfigError) as caught:
+        prepare_plugins(plugins, settings_of("impossible"))
+
+    lines = str(caught.value).splitlines()
+    assert lines[:2] == [
+        "plugin 'Preparing' (popframe-Preparing 1): cannot be done",
+        "plugin 'Preparing' (popframe-Preparing 1): by nobody",
+    ]
+    assert lines[2].endswith("does not start: before_run_as returned None, which has no method 'close'")
+    assert "does not start: before_run_as: " in lines[3]
+    assert "a defect" in lines[3]
+    assert made[0].is_closed

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.file is None:
         arguments.usage_error("FILE is missing")
-    configuration = startup.check(arguments.file) if arguments.settings_only else startup.load(arguments.file)[0]
+    configuration = startup.check(arguments.file) if arguments.settings_only else startup.load(arguments.file)
     sys.stdout.write(dump(configuration) if arguments.dump else f"{arguments.file}: no problems found\n")
     return 0
 

@@ -13,7 +13,8 @@ signals:
   SIGTERM, SIGINT  stop: sessions end without removing mail, updates that have begun are finished
   SIGHUP           read the configuration again; a bad one is refused, the log says why, the old one stays.
                    New sessions get the new configuration, sessions that run keep the old one. What is read at start
-                   only: server.run_as, sockets passed by systemd, and the code of installed plugins.
+                   only: server.run_as, sockets passed by systemd, the code of installed plugins, and what a plugin
+                   prepares before root is given up.
 
 exit status:
   0  stopped by a signal

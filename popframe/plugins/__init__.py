@@ -4,15 +4,19 @@ from popframe.plugins.building import build_hooks, missing_roles
 from popframe.plugins.description import PluginDescription, describe_plugins
 from popframe.plugins.discovery import FoundPlugin, PluginProblem, find_plugins, plugin_name
 from popframe.plugins.hooks import Hooks
+from popframe.plugins.preparation import Preparation, close_preparations, prepare_plugins
 
 __all__ = [
     "FoundPlugin",
     "Hooks",
     "PluginDescription",
     "PluginProblem",
+    "Preparation",
     "build_hooks",
+    "close_preparations",
     "describe_plugins",
     "find_plugins",
     "missing_roles",
     "plugin_name",
+    "prepare_plugins",
 ]

@@ -7,6 +7,7 @@ reasons are told at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import pluggy
@@ -18,8 +19,11 @@ from popframe.plugins import contract
 from popframe.plugins.discovery import FoundPlugin, describe_error
 from popframe.plugins.hooks import Hooks, Implementation
 from popframe.plugins.inspection import SPECIFICATIONS
+from popframe.plugins.preparation import Preparation, needs_preparation
 
 AnswerT = TypeVar("AnswerT")
+
+NOTHING_PREPARED: Mapping[str, Preparation] = MappingProxyType({})
 
 ROLES: tuple[tuple[frozenset[str], str], ...] = (
     (
@@ -46,6 +50,7 @@ def build_hooks(
     *,
     reserved_verbs: Collection[str] = (),
     reserved_mechanisms: Collection[str] = (),
+    prepared: Mapping[str, Preparation] = NOTHING_PREPARED,
 ) -> Hooks:
     """Construct the plugins, in order, and put their hooks together.
 
@@ -54,12 +59,13 @@ def build_hooks(
         settings: By name, the validated settings of each plugin that has some.
         reserved_verbs: Commands that no plugin can take.
         reserved_mechanisms: SASL mechanisms that no plugin can take.
+        prepared: By name, what :func:`~popframe.plugins.prepare_plugins` has made of those that want it.
 
     Raises:
         ConfigError: A plugin does not start, a role is missing, or a name is taken twice; all of it, a line each.
     """
     problems = missing_roles(plugins)
-    objects = {plugin.name: _construct(plugin, settings, problems) for plugin in plugins}
+    objects = {plugin.name: _construct(plugin, settings, prepared, problems) for plugin in plugins}
     if problems:
         raise ConfigError("\n".join(problems))
     implementations = _register(plugins, objects)
@@ -82,29 +88,35 @@ def build_hooks(
     return Hooks(implementations, commands, mechanisms)
 
 
-def _construct(plugin: FoundPlugin, settings: Mapping[str, BaseModel | None], problems: list[str]) -> object:
+def _construct(
+    plugin: FoundPlugin,
+    settings: Mapping[str, BaseModel | None],
+    prepared: Mapping[str, Preparation],
+    problems: list[str],
+) -> object:
     """Make the plugin's object; add to ``problems`` why that does not work."""
+    arguments: list[object] = [] if plugin.settings_model is None else [settings[plugin.name]]
+    if needs_preparation(plugin):
+        preparation = prepared.get(plugin.name)
+        if preparation is None or not preparation.suits(settings.get(plugin.name)):
+            problems.append(f"{plugin.source}: what it prepares at start has changed: restart the server")
+            return None
+        arguments.append(preparation.outcome)
     try:
-        if plugin.settings_model is None:
-            return plugin.plugin_class()
-        return plugin.plugin_class(settings[plugin.name])
+        return plugin.plugin_class(*arguments)
     except ConfigError as exc:
-        problems += [f"{_source(plugin)}: {line}" for line in str(exc).splitlines()]
+        problems += [f"{plugin.source}: {line}" for line in str(exc).splitlines()]
     except Exception as exc:
         reason = describe_error(exc, plugin.plugin_class.__module__)
-        problems.append(f"{_source(plugin)} does not start: {reason}")
+        problems.append(f"{plugin.source} does not start: {reason}")
     return None
-
-
-def _source(plugin: FoundPlugin) -> str:
-    return f"plugin {plugin.name!r} ({plugin.origin})"
 
 
 def _register(plugins: Sequence[FoundPlugin], objects: Mapping[str, object]) -> dict[str, list[Implementation]]:
     """Let pluggy match the objects with the specifications, and take the outcome in configuration order."""
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
-    sources = {plugin.name: _source(plugin) for plugin in plugins}
+    sources = {plugin.name: plugin.source for plugin in plugins}
     for name, source in reversed(sources.items()):  # pluggy asks the last registered first
         try:
             manager.register(objects[name], name=name)

@@ -45,6 +45,11 @@ class FoundPlugin:
     settings_model: type[BaseModel] | None
     hooks: tuple[str, ...]
 
+    @property
+    def source(self) -> str:
+        """The plugin and where it comes from, in words, for messages."""
+        return f"plugin {self.name!r} ({self.origin})"
+
 
 @dataclass(frozen=True, slots=True)
 class PluginProblem:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from popframe.config import Configuration
 from popframe.engine import CommandTable, ImplementationShown, Policy
 from popframe.errors import ConfigError
-from popframe.plugins import Hooks
+from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import log, privilege, startup, systemd
 from popframe.server.connection import Timers
 from popframe.server.front import RETIRE, Front, Limits, Service
@@ -29,6 +29,7 @@ from popframe.server.listener import Listeners, name_of
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.server.signals import SignalQueue
+from popframe.server.startup import CheckedConfiguration
 
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -74,6 +75,7 @@ class Master:
         self._listeners = Listeners()
         self._scoreboard = Scoreboard()
         self._children: dict[int, Child] = {}
+        self._prepared: dict[str, Preparation] = {}
         self._generation = 0
         self._front_count = 0
         self._respawn_at = 0.0
@@ -90,8 +92,17 @@ class Master:
         _set_up_log(configuration)
         for module in NEEDED_LATER:
             importlib.import_module(module)
+        self._prepared = startup.prepare(configuration)
+        try:
+            self._serve(configuration)
+        finally:  # a front never comes here: its process ends where it was forked
+            close_preparations(self._prepared.values())
+        return 0
+
+    def _serve(self, configuration: CheckedConfiguration) -> None:
+        """Give up root, start the fronts, and watch over them until the server is stopped."""
         privilege.become(configuration.server.run_as)
-        self._take_over(configuration, startup.build(configuration))
+        self._take_over(configuration, startup.build(configuration, self._prepared))
         self._signals = SignalQueue(WATCHED)
         self._start_fronts()
         addresses = [name_of(listener) for listener in self._listeners.sockets]
@@ -100,7 +111,6 @@ class Master:
         if self._when_ready is not None:
             self._when_ready(addresses)
         self._watch()
-        return 0
 
     def _take_over(self, configuration: Configuration, hooks: Hooks) -> None:
         """Make a configuration the one that new fronts get."""
@@ -130,7 +140,7 @@ class Master:
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             configuration = startup.check(self._path)
-            hooks = startup.build(configuration)
+            hooks = startup.build(configuration, self._prepared)
             self._listeners.listen_on(configuration.server.listen)
         except ConfigError as error:
             for line in str(error).splitlines():

@@ -13,7 +13,17 @@ from pydantic import BaseModel
 
 from popframe.config import ConfigFile, Configuration, Problem, UnknownSettings, validate
 from popframe.engine import reserved_verbs
-from popframe.plugins import FoundPlugin, Hooks, PluginProblem, build_hooks, find_plugins, missing_roles
+from popframe.plugins import (
+    FoundPlugin,
+    Hooks,
+    PluginProblem,
+    Preparation,
+    build_hooks,
+    close_preparations,
+    find_plugins,
+    missing_roles,
+    prepare_plugins,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +37,20 @@ class CheckedConfiguration(Configuration):
     found: tuple[FoundPlugin, ...]
 
 
-def load(path: Path) -> tuple[CheckedConfiguration, Hooks]:
-    """Read, check and build everything.
+def load(path: Path) -> CheckedConfiguration:
+    """Read and check everything, start the plugins as a server would, and let go of them again.
 
     Raises:
         InvalidConfiguration: The file has mistakes, or a plugin cannot be imported; all of it.
         ConfigError: A plugin does not start.
     """
     configuration = check(path)
-    return configuration, build(configuration)
+    prepared = prepare(configuration)
+    try:
+        build(configuration, prepared)
+    finally:
+        close_preparations(prepared.values())
+    return configuration
 
 
 def check(path: Path) -> CheckedConfiguration:
@@ -61,13 +76,28 @@ def check(path: Path) -> CheckedConfiguration:
     )
 
 
-def build(configuration: CheckedConfiguration) -> Hooks:
-    """Construct the plugins of a checked configuration; whoever calls this is the user that they will run as.
+def prepare(configuration: CheckedConfiguration) -> dict[str, Preparation]:
+    """Let the plugins of a checked configuration do what only root can; whoever calls this has not given it up yet.
 
     Raises:
         ConfigError: A plugin does not start.
     """
-    return build_hooks(configuration.found, configuration.plugin_settings, reserved_verbs=reserved_verbs())
+    return prepare_plugins(configuration.found, configuration.plugin_settings)
+
+
+def build(configuration: CheckedConfiguration, prepared: Mapping[str, Preparation]) -> Hooks:
+    """Construct the plugins of a checked configuration; whoever calls this is the user that they will run as.
+
+    Args:
+        configuration: What :func:`check` returned.
+        prepared: What :func:`prepare` returned, for this configuration or for the one that the server started with.
+
+    Raises:
+        ConfigError: A plugin does not start.
+    """
+    return build_hooks(
+        configuration.found, configuration.plugin_settings, reserved_verbs=reserved_verbs(), prepared=prepared
+    )
 
 
 def _models(found: Mapping[str, FoundPlugin], problems: list[PluginProblem]) -> dict[str, type[BaseModel] | None]:

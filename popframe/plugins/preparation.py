@@ -1,0 +1,101 @@
+"""What plugins do before the server gives up root.
+
+A plugin is constructed as the user that the server becomes. One that needs more than this user may, such as a process
+that stays root to ask PAM, has a class method ``before_run_as(settings)``: it is called once, at start, as the user
+that started the server, and what it returns is handed to the constructor, also to those of later reloads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from popframe.errors import ConfigError
+from popframe.plugins.discovery import FoundPlugin, describe_error
+
+METHOD = "before_run_as"
+"""The name of the class method."""
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """What ``before_run_as`` returns."""
+
+    def close(self) -> None:
+        """Give back what is held; called when the server has stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What one plugin has prepared.
+
+    Attributes:
+        settings: The settings that it was done with.
+        outcome: What ``before_run_as`` returned.
+    """
+
+    settings: BaseModel | None
+    outcome: Closeable
+
+    def suits(self, settings: BaseModel | None) -> bool:
+        """Tell whether it would be the same with these settings."""
+        return _values(self.settings) == _values(settings)
+
+
+def needs_preparation(plugin: FoundPlugin) -> bool:
+    """Tell whether a plugin wants to be called before the server gives up root."""
+    return hasattr(plugin.plugin_class, METHOD)
+
+
+def prepare_plugins(plugins: Sequence[FoundPlugin], settings: Mapping[str, BaseModel | None]) -> dict[str, Preparation]:
+    """Let every plugin that wants to do what it cannot do later.
+
+    Args:
+        plugins: What was found, in configuration order.
+        settings: By name, the validated settings of each plugin that has some.
+
+    Raises:
+        ConfigError: A plugin cannot; all of them, a line each. What others had prepared is closed again.
+    """
+    problems: list[str] = []
+    prepared = {}
+    for plugin in filter(needs_preparation, plugins):
+        preparation = _prepare(plugin, settings.get(plugin.name), problems)
+        if preparation is not None:
+            prepared[plugin.name] = preparation
+    if problems:
+        close_preparations(prepared.values())
+        raise ConfigError("\n".join(problems))
+    return prepared
+
+
+def close_preparations(preparations: Iterable[Preparation]) -> None:
+    """Close what was prepared."""
+    for preparation in preparations:
+        preparation.outcome.close()
+
+
+def _prepare(plugin: FoundPlugin, settings: BaseModel | None, problems: list[str]) -> Preparation | None:
+    """Return what the plugin has prepared; add to ``problems`` why that does not work."""
+    arguments = [] if plugin.settings_model is None else [settings]
+    try:
+        outcome = getattr(plugin.plugin_class, METHOD)(*arguments)
+    except ConfigError as exc:
+        problems += [f"{plugin.source}: {line}" for line in str(exc).splitlines()]
+        return None
+    except Exception as exc:
+        reason = describe_error(exc, plugin.plugin_class.__module__)
+        problems.append(f"{plugin.source} does not start: {METHOD}: {reason}")
+        return None
+    if not isinstance(outcome, Closeable):
+        problems.append(f"{plugin.source} does not start: {METHOD} returned {outcome!r}, which has no method 'close'")
+        return None
+    return Preparation(settings, outcome)
+
+
+def _values(settings: BaseModel | None) -> dict[str, object] | None:
+    """Return the values alone: after a reload, the class of a single-file plugin's settings is another one."""
+    return None if settings is None else settings.model_dump()
