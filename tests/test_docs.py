@@ -84,12 +84,13 @@ def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]
     assert rows == [row(name, model) for name in model.model_fields]
 
 
-def test_every_setting_of_store_mbox_is_documented() -> None:
+@pytest.mark.parametrize(("plugin", "settings"), [("auth_pam", "AuthPamSettings"), ("store_mbox", "Settings")])
+def test_every_setting_of_a_plugin_is_documented(plugin: str, settings: str) -> None:
     """The plugin's README has a row for each setting."""
-    text = (ROOT / "plugins" / "store_mbox" / "README.md").read_text("utf-8")
-    settings = importlib.import_module("popframe_store_mbox").Settings
+    text = (ROOT / "plugins" / plugin / "README.md").read_text("utf-8")
+    model = getattr(importlib.import_module(f"popframe_{plugin}"), settings)
 
-    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", text, re.MULTILINE) == list(settings.model_fields)
+    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", text, re.MULTILINE) == list(model.model_fields)
 
 
 def row(name: str, model: type[BaseModel]) -> str:

@@ -1,0 +1,209 @@
+"""The verifier's worker: one child process for every attempt, several at once, none for longer than its time.
+
+Rule of this file: nothing here waits for one attempt, so that a module that hangs keeps nobody else from logging in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import NoReturn
+
+from popframe_auth_pam import linux
+from popframe_auth_pam.attempt import ask_pam
+from popframe_auth_pam.message import MAX_MESSAGE_OCTETS, Answer, Limits, Question, Unavailable, encode_answer
+
+NICENESS = 5
+"""Of an attempt, above the worker's. When hundreds compute hashes at once, the worker must still get to take questions
+and to end what is overdue; with 5 an attempt has a third of the share of an ordinary process (sched(7))."""
+
+LONGEST_PAUSE_SECONDS = 3600.0
+"""How long the worker waits when nothing is due; any number would do."""
+
+
+@dataclass(slots=True)
+class RunningAttempt:
+    """A child at work.
+
+    Attributes:
+        reply: Where whoever asked waits for the answer.
+        deadline: When it is killed, on the monotonic clock.
+        is_answered: The worker itself has answered, because the time was over.
+    """
+
+    reply: socket.socket
+    deadline: float
+    is_answered: bool = False
+
+
+class Attempts:
+    """All attempts that are running."""
+
+    def __init__(self, questions: socket.socket, service: str, limits: Limits) -> None:
+        """Begin with none.
+
+        Args:
+            questions: Where questions come from, each with a socket for its answer.
+            service: The PAM service.
+            limits: For how long, and how many at once.
+        """
+        self._questions = questions
+        self._service = service
+        self._limits = limits
+        self._running: dict[int, RunningAttempt] = {}
+
+    def run(self) -> None:
+        """Answer questions until nobody is left who could ask; then end what still runs."""
+        linux.adopt_orphans()
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, _do_nothing)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._questions, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        while True:
+            events = dict(poll.poll(self._pause_milliseconds()))
+            if self._woken in events:
+                os.read(self._woken, 512)
+            self._bury()
+            self._end_overdue()
+            asked = events.get(self._questions.fileno(), 0)
+            if asked and not self._take_question() and asked & select.POLLHUP:
+                break  # the other end is closed in every process that had it
+        for pid in self._running:
+            _kill(pid)
+
+    def _pause_milliseconds(self) -> float:
+        """Return how long nothing is due; a little more, lest it wake up too early."""
+        waiting = [attempt.deadline for attempt in self._running.values() if not attempt.is_answered]
+        pause = min(waiting, default=LONGEST_PAUSE_SECONDS + time.monotonic()) - time.monotonic()
+        return max(pause, 0.0) * 1000 + 1
+
+    # --- questions
+
+    def _take_question(self) -> bool:
+        """Start the attempt that is asked for; what is not a question is left unanswered.
+
+        Returns:
+            Whether there was something, question or not.
+        """
+        datagram, descriptors, _, _ = socket.recv_fds(
+            self._questions, MAX_MESSAGE_OCTETS, 1, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        )
+        reply = _socket_of(descriptors)
+        if reply is not None:
+            self._take(datagram, reply)
+        return bool(datagram or descriptors)
+
+    def _take(self, datagram: bytes, reply: socket.socket) -> None:
+        try:
+            question = Question.decode(datagram)
+        except ValueError:
+            reply.close()
+            return
+        if len(self._running) >= self._limits.at_once:
+            _send(reply, Unavailable(f"{self._limits.at_once} attempts at once, and that is the limit"))
+            reply.close()
+            return
+        self._start(question, reply)
+
+    def _start(self, question: Question, reply: socket.socket) -> None:
+        worker = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _send(reply, Unavailable(f"no process for the attempt: {error.strerror}"))
+            reply.close()
+            return
+        if pid == 0:
+            self._attempt(question, reply, worker)
+        self._running[pid] = RunningAttempt(reply, time.monotonic() + self._limits.timeout_seconds)
+
+    # --- in the child
+
+    def _attempt(self, question: Question, reply: socket.socket, worker: int) -> NoReturn:
+        """Ask PAM, answer, and end."""
+        try:
+            linux.end_with_parent(worker)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # pam_unix and others wait for programs that they start
+            os.setsid()
+            os.nice(NICENESS)
+            for kept in (self._woken, self._wake):
+                os.close(kept)
+            self._questions.close()
+            for other in self._running.values():
+                other.reply.close()
+            _send(reply, ask_pam(self._service, question))
+        except BaseException:  # never back into the worker's loop
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+
+    # --- children
+
+    def _bury(self) -> None:
+        """Take note of the children that have ended; one that could not answer is answered for."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)  # among them orphans of attempts
+                if pid == 0:
+                    return
+                attempt = self._running.pop(pid, None)
+                if attempt is None:
+                    continue
+                if status != 0 and not attempt.is_answered:
+                    _send(attempt.reply, Unavailable(f"the process of the attempt ended: {_cause_of_death(status)}"))
+                attempt.reply.close()
+
+    def _end_overdue(self) -> None:
+        """Kill the attempts whose time is over, and answer for them."""
+        now = time.monotonic()
+        for pid, attempt in self._running.items():
+            if attempt.deadline <= now and not attempt.is_answered:
+                _kill(pid)
+                _send(attempt.reply, Unavailable(f"no answer from PAM within {self._limits.timeout_seconds:g} s"))
+                attempt.is_answered = True  # it stays counted until the kernel lets go of it
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    """Let the wake-up descriptor do the work."""
+
+
+def _socket_of(descriptors: list[int]) -> socket.socket | None:
+    """Return the socket that came with a question; None when there was none. Anything else is closed."""
+    for superfluous in descriptors[1:]:
+        os.close(superfluous)
+    if not descriptors:
+        return None
+    try:
+        return socket.socket(fileno=descriptors[0])
+    except OSError:  # not a socket
+        os.close(descriptors[0])
+        return None
+
+
+def _send(reply: socket.socket, answer: Answer) -> None:
+    """Answer; nobody waits for whoever asked and does not listen any more."""
+    with contextlib.suppress(OSError):
+        reply.send(encode_answer(answer), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _kill(pid: int) -> None:
+    """Kill an attempt and the programs that its modules have started."""
+    for victim in (pid, *linux.descendants(pid)):
+        with contextlib.suppress(OSError):
+            os.kill(victim, signal.SIGKILL)
+
+
+def _cause_of_death(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"

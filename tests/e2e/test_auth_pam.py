@@ -1,0 +1,168 @@
+"""The whole server with the accounts of the machine: started as root, serving as nobody, asking PAM as root."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import poplib
+import pwd
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from popframe.testing.client import RawClient
+from popframe.testing.server import ServerProcess
+from popframe.testing.site import MailSite
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts: run as root")
+
+LOCKED_FILE = Path("/etc/login.defs")
+"""Stands for the account files, which are replaced at every change; tests that change them take turns by it."""
+
+MESSAGE = b"Subject: one\n\nhello\n"
+
+
+def change_accounts(*command: str, text: str = "") -> None:
+    """Run a program that changes the account files; no other test does meanwhile."""
+    with LOCKED_FILE.open("rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
+
+
+@pytest.fixture
+def user() -> Iterator[str]:
+    """Yield a real user with the password ``secret``."""
+    name = f"pop{secrets.token_hex(4)}"
+    with contextlib.ExitStack() as cleaning:
+        change_accounts("useradd", "--no-create-home", name)
+        cleaning.callback(change_accounts, "userdel", name)
+        change_accounts("chpasswd", text=f"{name}:secret\n")
+        yield name
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """Yield the name of a PAM service that lets in whoever comes from 127.0.0.1 with the right password."""
+    name = f"popframe-test-{secrets.token_hex(6)}"
+    path = Path("/etc/pam.d", name)
+    try:
+        path.write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\n")
+        yield name
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def pam_site(user: str, service: str) -> Iterator[MailSite]:
+    """Yield a site with one message for the user, in a spool that belongs to the user and that the server may write."""
+    with MailSite({}) as made:
+        configure(made, service)
+        made.put(user, [MESSAGE])
+        os.chown(made.spool(user), pwd.getpwnam(user).pw_uid, -1)
+        made.spool(user).chmod(0o666)
+        yield made
+
+
+def configure(site: MailSite, service: str, more: str = "") -> None:
+    """Write a configuration with auth_pam; nothing changes hands that is there already."""
+    spools = [(path, path.stat().st_uid) for path in (site.directory / "mail").iterdir()]
+    site.configure(
+        "fronts = 2\n", f'[plugin.auth_pam]\nservice = "{service}"\n{more}', plugins=("auth_pam", "store_mbox")
+    )
+    for path, uid in spools:
+        os.chown(path, uid, -1)
+
+
+def verifier_of(server: ServerProcess) -> int:
+    """Return the process id of the verifier."""
+    (found,) = [pid for pid in server.fronts() if b"popframe_auth_pam.verifier" in command_line(pid)]
+    return found
+
+
+def command_line(pid: int) -> bytes:
+    """Return the command line of a process; empty when there is none."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def uids_of(pid: int) -> list[str]:
+    """Return the real, effective, saved and file system user ids of a process."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = [line for line in status if line.startswith("Uid:")]
+    return line.split()[1:]
+
+
+def test_user_of_the_machine_reads_and_removes_mail(pam_site: MailSite, user: str) -> None:
+    """Log in over a socket with the password of the machine; nothing that talks to clients is root."""
+    server = pam_site.start()
+    host, port = server.addresses[0]
+    client = poplib.POP3(host, port, timeout=60)
+    client.user(user)
+    with pytest.raises(poplib.error_proto, match=r"^b'-ERR \[AUTH\] user name or password not accepted'$"):
+        client.pass_("wrong")
+    client.user(user)
+    client.pass_("secret")
+    assert client.retr(1)[1] == [b"Subject: one", b"", b"hello"]
+    client.dele(1)
+    client.quit()
+
+    assert pam_site.spool(user).read_bytes() == b""
+    verifier = verifier_of(server)
+    nobody = str(pwd.getpwnam("nobody").pw_uid)
+    assert uids_of(verifier) == ["0"] * 4
+    assert [uids_of(pid) for pid in (server.pid, *server.fronts()) if pid != verifier] == [[nobody] * 4] * 3
+    assert 'reason="wrong password, or locked (PAM_AUTH_ERR)"' in server.log()
+    assert server.stop() == 0
+    assert not command_line(verifier)
+
+
+def test_trouble_with_pam_is_no_wrong_password(pam_site: MailSite, user: str, service: str) -> None:
+    """The client is told to try again later, and the log says at level error what is wrong."""
+    server = pam_site.start()
+    Path("/etc/pam.d", service).write_text("auth required pam_no_such_module.so\n")
+    with RawClient(server.addresses[0]) as client:
+        assert client.log_in(user, "secret") == b"-ERR [SYS/TEMP] temporary problem on the server, try again later\r\n"
+    assert "PAM cannot tell whether a password is right" in server.log()
+    assert "secret" not in server.log()
+
+
+def test_reload_keeps_the_verifier_and_refuses_another_service(pam_site: MailSite, user: str, service: str) -> None:
+    """Nobody is root any more who could start one; with the settings of the start, everything works on."""
+    server = pam_site.start()
+    verifier = verifier_of(server)
+    server.reload()
+    assert server.count_in_log(" reloaded ") == 1
+    configure(pam_site, service, "timeout_seconds = 5\n")
+    server.reload()
+    assert server.count_in_log("what it prepares at start has changed: restart the server") == 1
+
+    for _ in server.until("the old fronts to end"):
+        if len(server.fronts()) == 3:
+            break
+    assert verifier_of(server) == verifier
+    with RawClient(server.addresses[0]) as client:
+        assert client.log_in(user, "secret").startswith(b"+OK")
+
+
+def test_verifier_ends_when_the_server_is_killed(pam_site: MailSite) -> None:
+    """No root process stays behind."""
+    server = pam_site.start()
+    verifier = verifier_of(server)
+    os.kill(server.pid, signal.SIGKILL)
+
+    for _ in server.until("the verifier to end"):
+        if not command_line(verifier):
+            break
+
+
+def test_server_does_not_start_without_the_service(pam_site: MailSite, service: str) -> None:
+    """The message names the file; check-config finds it too."""
+    Path("/etc/pam.d", service).unlink()
+    with pytest.raises(AssertionError, match=f"status 2:\n.*no PAM service file '{service}'"):
+        pam_site.start()
