@@ -122,6 +122,38 @@ def test_user_of_the_machine_reads_and_removes_mail(pam_site: MailSite, user: st
     assert not command_line(verifier)
 
 
+def test_debians_spools_are_served_as_user_mail(pam_site: MailSite, user: str, service: str) -> None:
+    """Where mail is 0660 user:mail in a 2775 root:mail directory, user mail serves all; owner, group and mode stay."""
+    mail = pwd.getpwnam("mail")
+    spool_dir = pam_site.directory / "var-mail"
+    spool_dir.mkdir()
+    os.chown(spool_dir, 0, mail.pw_gid)
+    spool_dir.chmod(0o2775)
+    spool = spool_dir / user
+    spool.write_bytes(pam_site.spool(user).read_bytes())
+    os.chown(spool, pwd.getpwnam(user).pw_uid, mail.pw_gid)
+    spool.chmod(0o660)
+    before = spool.stat()
+    pam_site.configuration.write_text(
+        'plugins = ["auth_pam", "store_mbox"]\n[server]\nlisten = ["127.0.0.1:0"]\nrun_as = "mail"\n'
+        f'[plugin.auth_pam]\nservice = "{service}"\n[plugin.store_mbox]\nspool_dir = "{spool_dir}"\n'
+    )
+    server = pam_site.start()
+    with RawClient(server.addresses[0]) as client:
+        assert client.log_in(user, "secret").startswith(b"+OK")
+        assert client.ask("DELE 1").startswith(b"+OK")
+        assert client.ask("QUIT").startswith(b"+OK")
+
+    after = spool.stat()
+    assert after.st_size == 0
+    assert (after.st_ino, after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_ino,
+        before.st_uid,
+        before.st_gid,
+        before.st_mode,
+    )
+
+
 def test_trouble_with_pam_is_no_wrong_password(pam_site: MailSite, user: str, service: str) -> None:
     """The client is told to try again later, and the log says at level error what is wrong."""
     server = pam_site.start()

@@ -3,14 +3,16 @@
     python -P -m popframe_auth_pam.verifier DESCRIPTOR SERVICE SECONDS ATTEMPTS
 
 It stays root when it is started by root, knows nothing of POP3, and reads nothing but questions (:mod:`.message`) from
-the socket that it was given. It ends when every process that could ask has ended. Two processes: this one only starts a
-new worker when one dies, since the server itself may not be root any more by then.
+the socket that it was given. It ends when every process that could ask has closed the other end of that, which holds
+however they ended; PR_SET_PDEATHSIG would not do, since a server that gave up root cannot signal root. Two processes:
+this one only starts a new worker when one dies, for the server could not start a verifier that is root again.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -31,6 +33,7 @@ def main(arguments: list[str]) -> int:
     limits = Limits(timeout_seconds=float(arguments[2]), at_once=int(arguments[3]))
     questions = socket.socket(fileno=descriptor)
     questions.set_inheritable(False)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started the server may have had it ignored, for good
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     linux.forbid_looking_in()
