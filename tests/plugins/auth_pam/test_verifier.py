@@ -234,16 +234,19 @@ def test_verifier_of_another_user_checks_that_users_password_alone(make_service:
     alice = pwd.getpwnam(users["alice"])
     code = (  # it becomes the user only when everything is imported, which the user may not be able to read
         "import os, sys\n"
-        "from popframe_auth_pam import verifier\n"
+        "from popframe_auth_pam import linux, verifier\n"
         f"os.setgroups([]); os.setresgid(*[{alice.pw_gid}] * 3); os.setresuid(*[{alice.pw_uid}] * 3)\n"
+        "linux._prctl(linux.PR_SET_DUMPABLE, 1)\n"  # as it is when this user has started the program
         "sys.exit(verifier.main(sys.argv[1:]))\n"
     )
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     arguments = [str(theirs.fileno()), make_service(PAM_UNIX), "60", "4"]
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], pass_fds=[theirs.fileno()]), ours:
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], pass_fds=[theirs.fileno()]) as verifier, ours:
         theirs.close()
         ours.settimeout(PATIENCE_SECONDS)
         assert ours.recv(100) == READY
+        # What cannot be dumped is root's in /proc: the user's other processes cannot read the passwords in its memory.
+        assert Path(f"/proc/{verifier.pid}/mem").stat().st_uid == 0
 
         assert isinstance(ask(ours, question(users["alice"]).encode()), Accepted)
         assert isinstance(ask(ours, question(users["alice"], b"wrong").encode()), Refused)
