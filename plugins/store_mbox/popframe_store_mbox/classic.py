@@ -12,13 +12,14 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from popframe import MaildropInUse, TemporaryFailure
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.in_place import InPlace
 from popframe_store_mbox.journal import has_journal
 from popframe_store_mbox.lock import LockTimeout
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.private_copy import PrivateCopy
-from popframe_store_mbox.scan import Index, refuse_other_than_mbox, scan
+from popframe_store_mbox.scan import refuse_other_than_mbox, scan
 from popframe_store_mbox.settings import Settings
 from popframe_store_mbox.snapshot import Snapshot
 from popframe_store_mbox.splice import Part, edited
@@ -35,6 +36,7 @@ class Classic:
         self._place = place
         self._policy = settings.lock_policy
         self._stamps_headers = settings.status_headers == "popper"
+        self._keeps_stored_uids = settings.uidl == "x-uidl"
         self._copy: PrivateCopy | None = None
         self._in_place = InPlace(place, settings)
 
@@ -64,7 +66,8 @@ class Classic:
             self._copy = None
             return self._in_place.open(dead_pid)
         state = FileState.of(self._copy.fd)
-        snapshot = Snapshot(scan(self._copy.fd, state.size), state, state.is_settled)
+        index = scan(self._copy.fd, state.size, keeps_stored_uids=self._keeps_stored_uids)
+        snapshot = Snapshot(index, state, state.is_settled)
         return os.dup(self._copy.fd), snapshot
 
     def _move_in(self, copy: PrivateCopy, dead_pid: int | None) -> None:
@@ -96,7 +99,7 @@ class Classic:
             return
         update = find_update(self._copy.fd, snapshot, deleted, seen if self._stamps_headers else None)
         parts: list[Part] = edited(self._copy.fd, 0, self._copy.size, update.edits)
-        if len(deleted) == len(snapshot.index.uids) and _has_only_messages(self._copy.fd, snapshot):
+        if len(deleted) == len(snapshot.index) and _has_only_messages(self._copy.fd, snapshot):
             parts = []
         with locked_spool(self._place, self._policy, create=True) as spool:
             if spool is not None:

@@ -34,6 +34,7 @@ class InPlace:
         self._place = place
         self._policy = settings.lock_policy
         self._is_shared = settings.session_lock == "shared"
+        self._keeps_stored_uids = settings.uidl == "x-uidl"
         self._stamps_headers = settings.status_headers == "popper"
 
     def open(self, dead_pid: int | None) -> tuple[int, Snapshot] | None:
@@ -48,7 +49,7 @@ class InPlace:
         try:
             if os.path.lexists(self._place.private_copy):
                 _merge_left_over(self._place, self._policy, dead_pid)
-            take = partial(Snapshot.take, index_path=self._place.index)
+            take = partial(Snapshot.take, index_path=self._place.index, keeps_stored_uids=self._keeps_stored_uids)
             if "dotlock" in self._policy.kinds and (quiet := read_without_dotlock(self._place, self._policy, take)):
                 return quiet
             with locked_spool(self._place, self._policy, dead_pid=dead_pid) as spool:

@@ -162,6 +162,14 @@ class StoredIndex:
         """Return the sum of the sizes."""
         return self.header.total_octets
 
+    def digest(self, message: int) -> bytes:
+        """Return what identifies a message and its copies."""
+        return self.row(message).digest
+
+    def identities(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the digest of each message, and its place among its copies."""
+        return ((row.digest, row.copy) for row in self.rows())
+
     def may_have_dot_lines(self, message: int) -> bool:
         """Tell whether a line of the message may begin with a dot."""
         return self.row(message).has_dot_lines

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from popframe_store_mbox.file import FileState
-from popframe_store_mbox.uid import digest_of
+from popframe_store_mbox.uid import uid_of
 
 HEADER_OCTETS = 4096
 """One block of a file system."""
@@ -189,17 +189,6 @@ def packed_rows(rows: Sequence[Row], list_ends: Sequence[int], uid_ends: Sequenc
     return b"".join(pieces)
 
 
-def uid_of(digest: bytes, copy: int) -> bytes:
-    """Return the unique-id of a message."""
-    return digest.hex().encode("ascii") if copy == 1 else b"%b-%d" % (digest.hex().encode("ascii"), copy)
-
-
 def filter_bit(digest: bytes, filter_octets: int) -> int:
     """Return which bit of the filter stands for a digest, which is as good as random already."""
     return int.from_bytes(digest[:8], "little") % (filter_octets * 8)
-
-
-def digest_and_copy(uid: str) -> tuple[bytes, int]:
-    """Return what a unique-id is made from."""
-    _, dash, copy = uid.partition("-")
-    return bytes.fromhex(digest_of(uid)), int(copy) if dash else 1

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
 
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import FileState, write_at
 from popframe_store_mbox.index_file import StoredIndex, cut_segments
 from popframe_store_mbox.index_format import (
@@ -26,37 +27,24 @@ from popframe_store_mbox.index_format import (
     Header,
     Row,
     Segment,
-    digest_and_copy,
     filter_bit,
     packed_rows,
-    uid_of,
 )
-from popframe_store_mbox.scan import Index
+from popframe_store_mbox.uid import uid_of
 
 BATCH_ROWS = 4096
 """Rows rendered at a time: some megabytes of memory, whatever the number of messages."""
 
 
-class StoredSeries:
-    """Gives unique-ids to messages that follow those of an index."""
+def copies_among(index: StoredIndex, count: int) -> Callable[[bytes], int]:
+    """Return what tells how many of the first messages of an index have a digest.
 
-    def __init__(self, index: StoredIndex, count: int) -> None:
-        """Continue behind the first messages of an index.
-
-        Args:
-            index: What is known.
-            count: How many of its messages stay; at most one, the last, does not.
-        """
-        self._index = index
-        self._last_copies = {row.digest.hex(): row.copy - 1 for row in index.rows(count)}
-
-    def uid_for(self, digest: str) -> str:
-        """Return the unique-id of the next message."""
-        copies = self._last_copies.get(digest)
-        if copies is None:
-            copies = self._index.copies_of(bytes.fromhex(digest))
-        copy = self._last_copies[digest] = copies + 1
-        return digest if copy == 1 else f"{digest}-{copy}"
+    Args:
+        index: What is known.
+        count: How many messages; all, or all but the last.
+    """
+    behind = {row.digest: row.copy - 1 for row in index.rows(count)}
+    return lambda digest: behind[digest] if digest in behind else index.copies_of(digest)
 
 
 def write_index(path: str, scanned: Index, state: FileState, *, is_settled: bool) -> None:
@@ -65,7 +53,7 @@ def write_index(path: str, scanned: Index, state: FileState, *, is_settled: bool
     Raises:
         OSError: It cannot be written; an old one is as it was.
     """
-    filter_octets = max(len(scanned.uids) * FILTER_BITS_PER_MESSAGE // 8, MIN_FILTER_OCTETS)
+    filter_octets = max(len(scanned) * FILTER_BITS_PER_MESSAGE // 8, MIN_FILTER_OCTETS)
     _write_anew(path, scanned_rows(scanned), filter_octets, state, is_settled=is_settled)
 
 
@@ -170,9 +158,8 @@ def scanned_rows(scanned: Index) -> Iterator[Row]:
     """Yield the messages of a scan as rows, without the places of their lines, which writing adds."""
     columns = (scanned.start, scanned.content, scanned.header_end, scanned.end, scanned.next, scanned.octets)
     unknown = repeat(0)
-    named = map(digest_and_copy, scanned.uids)
     for *numbers, list_end, uid_end, (digest, copy), has_dots in zip(
-        *columns, unknown, unknown, named, scanned.has_dot_lines, strict=False
+        *columns, unknown, unknown, scanned.identities(), scanned.has_dot_lines, strict=False
     ):
         yield Row._make((*numbers, list_end, uid_end, digest, copy, has_dots))
 

@@ -9,25 +9,28 @@ from __future__ import annotations
 from itertools import chain
 
 from popframe import Refusal
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.index_writing import (
-    StoredSeries,
     Sums,
     compact_index,
+    copies_among,
     extend_index,
     has_room,
     scanned_rows,
     write_index,
 )
-from popframe_store_mbox.scan import Index, scan
+from popframe_store_mbox.scan import scan
 from popframe_store_mbox.uid import head_digest, without_volatile_fields
 
 SMALL_SPOOL_OCTETS = 64 * 1024
 """Up to this length a spool is scanned each time: that costs less than an index."""
 
 
-def messages_of(spool: int, state: FileState, index_path: str, *, is_settled: bool) -> Index | StoredIndex:
+def messages_of(
+    spool: int, state: FileState, index_path: str, *, is_settled: bool, keeps_stored_uids: bool = False
+) -> Index | StoredIndex:
     """Return what is in the locked spool.
 
     Args:
@@ -35,13 +38,14 @@ def messages_of(spool: int, state: FileState, index_path: str, *, is_settled: bo
         state: Its state.
         index_path: Where its index is, or will be.
         is_settled: No later change can leave the file in this state.
+        keeps_stored_uids: The field X-UIDL counts; there is no index then.
 
     Raises:
         PermanentFailure: It is not an mbox file.
         OSError: It cannot be read.
     """
-    if state.size <= SMALL_SPOOL_OCTETS:
-        return scan(spool, state.size)
+    if state.size <= SMALL_SPOOL_OCTETS or keeps_stored_uids:
+        return scan(spool, state.size, keeps_stored_uids=keeps_stored_uids)
     stored = StoredIndex.load(index_path)
     if stored is not None:
         try:
@@ -77,9 +81,9 @@ def _brought_up_to_date(
     last = len(stored) - 1
     row = stored.row(last)
     head = read_at(spool, row.header_end - row.start, row.start)
-    if head_digest(without_volatile_fields(head)) != row.digest.hex():
+    if head_digest(without_volatile_fields(head)) != row.digest:
         return None
-    tail = scan(spool, state.size, start=row.start, series=StoredSeries(stored, last))
+    tail = scan(spool, state.size, start=row.start, copies_before=copies_among(stored, last))
     if not tail.start or tail.start[0] != row.start:
         return None
     rows = scanned_rows(tail)

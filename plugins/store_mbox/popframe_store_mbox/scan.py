@@ -13,15 +13,14 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import NamedTuple
 
 from popframe import PermanentFailure
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS, NEXT_FROM_LINE
-from popframe_store_mbox.uid import Series, UidSeries, has_volatile_fields, head_digest, without_volatile_fields
+from popframe_store_mbox.uid import has_volatile_fields, head_digest, stored_uid, without_volatile_fields
 
 WINDOW_OCTETS = 1024 * 1024
 """Read at a time: from here on larger reads are not faster."""
@@ -33,9 +32,6 @@ Twice of what has a part in the unique-id, so that fields which other programs w
 the place where it is cut.
 """
 
-LISTED_AT_ONCE = 1000
-"""Lines of a listing that are rendered at a time."""
-
 SHOWN_OCTETS = 60
 """How much of a file that is no mbox file goes into the log."""
 
@@ -44,63 +40,6 @@ _DOT_LINE = re.compile(rb"\n\.")
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 _INTERNAL_DATA = re.compile(rb"\nSubject:[ \t]*DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA", re.IGNORECASE)
 _IMAP_DATA = re.compile(rb"\nX-IMAP(?:base)?:", re.IGNORECASE)
-
-
-def _column() -> array[int]:
-    return array("Q")
-
-
-@dataclass(slots=True)
-class Index:
-    """The messages of an mbox file, one column for each thing that is known of them; offsets count from its start.
-
-    Attributes:
-        size: Octets of the file that were looked at.
-        start: Where a message's From_ line begins.
-        content: Where its header begins.
-        header_end: Where its header, or the first part of a very long one, ends.
-        end: Where its text ends, without the blank line that separates it from the next message.
-        next: Where the next message begins, or the file ends.
-        octets: Its size as it is sent.
-        uids: Its unique-id.
-        has_dot_lines: 1 when a line of it begins with a dot.
-    """
-
-    size: int
-    start: array[int] = field(default_factory=_column)
-    content: array[int] = field(default_factory=_column)
-    header_end: array[int] = field(default_factory=_column)
-    end: array[int] = field(default_factory=_column)
-    next: array[int] = field(default_factory=_column)
-    octets: array[int] = field(default_factory=_column)
-    uids: list[str] = field(default_factory=list)
-    has_dot_lines: bytearray = field(default_factory=bytearray)
-
-    def total_octets(self) -> int:
-        """Return the sum of the sizes."""
-        return sum(self.octets)
-
-    def may_have_dot_lines(self, message: int) -> bool:
-        """Tell whether a line of the message may begin with a dot."""
-        return bool(self.has_dot_lines[message])
-
-    def list_lines(self) -> Iterator[bytes]:
-        """Yield the lines of LIST."""
-        for at in range(0, len(self.octets), LISTED_AT_ONCE):
-            part = enumerate(self.octets[at : at + LISTED_AT_ONCE], at + 1)
-            yield b"".join([b"%d %d\r\n" % line for line in part])
-
-    def uid_lines(self) -> Iterator[bytes]:
-        """Yield the lines of UIDL."""
-        for at in range(0, len(self.uids), LISTED_AT_ONCE):
-            part = enumerate(self.uids[at : at + LISTED_AT_ONCE], at + 1)
-            yield "".join([f"{number} {uid}\r\n" for number, uid in part]).encode("ascii")
-
-    def close(self) -> None:
-        """Do nothing: there is no file."""
-
-    def discard(self) -> None:
-        """Do nothing: there is no file."""
 
 
 class _Claim(NamedTuple):
@@ -115,7 +54,13 @@ _SEPARATORS = (b"", b"\n", b"\r\n")
 
 
 def scan(
-    fd: int, size: int, window_octets: int = WINDOW_OCTETS, *, start: int = 0, series: Series | None = None
+    fd: int,
+    size: int,
+    window_octets: int = WINDOW_OCTETS,
+    *,
+    start: int = 0,
+    copies_before: Callable[[bytes], int] | None = None,
+    keeps_stored_uids: bool = False,
 ) -> Index:
     """Look through an mbox file.
 
@@ -124,16 +69,19 @@ def scan(
         size: Where to stop.
         window_octets: How much to read at a time.
         start: Where a message begins that is not the first one; 0 for the whole file.
-        series: Gives the unique-ids; one that knows of the messages before ``start``.
+        copies_before: Tells how many messages with a digest come before ``start``.
+        keeps_stored_uids: The field X-UIDL of a message is its unique-id, if no other message has that.
 
     Raises:
         PermanentFailure: The file does not begin with a From_ line.
         OSError: It cannot be read.
     """
-    scanner = _Scanner(fd, size, start, series or UidSeries())
+    scanner = _Scanner(fd, size, start, keeps_stored_uids=keeps_stored_uids)
     for at in range(start, size, window_octets):
         scanner.take_window(at, window_octets)
-    return scanner.finish()
+    index = scanner.finish()
+    index.name_messages(copies_before)
+    return index
 
 
 def first_from_line(window: bytes, at: int, size: int) -> re.Match[bytes] | None:
@@ -169,12 +117,12 @@ def refuse_other_than_mbox(fd: int, size: int) -> None:
 class _Scanner:
     """The state of one scan: the window, the message whose end is not known yet, and what is known of those before."""
 
-    def __init__(self, fd: int, size: int, first: int, series: Series) -> None:
+    def __init__(self, fd: int, size: int, first: int, *, keeps_stored_uids: bool) -> None:
         self._fd = fd
         self._size = size
         self._first = first
         self._index = Index(size)
-        self._series = series
+        self._keeps_stored_uids = keeps_stored_uids
         self._at = 0
         self._window = b""
         self._has_cr = False
@@ -231,6 +179,8 @@ class _Scanner:
                 if self._claim.next > following:
                     return False
             stable_head = without_volatile_fields(head)
+            if self._keeps_stored_uids and (uid := stored_uid(head)):
+                self._index.stored_uids[len(self._index)] = uid
         if not (self._is_first and _INTERNAL_DATA.search(head) and _IMAP_DATA.search(head)):
             end = self._text_end(following)
             index = self._index
@@ -240,7 +190,7 @@ class _Scanner:
             index.end.append(end)
             index.next.append(following)
             index.octets.append(self._sent_octets(buffer, base, end, has_cr=has_cr))
-            index.uids.append(self._series.uid_for(head_digest(stable_head)))
+            index.digests += head_digest(stable_head)
             index.has_dot_lines.append(self._has_dot_lines(buffer, base, end))
         self._is_first = False
         return True

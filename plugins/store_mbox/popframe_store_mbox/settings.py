@@ -64,6 +64,11 @@ class Settings(PluginSettings):
         description="Program that makes dot-locks where sessions may not create files: 'dotlockfile' of liblockfile. "
         "It is used only there, and only if it exists.",
     )
+    uidl: Literal["digest", "x-uidl"] = Field(
+        default="digest",
+        description="What a message's unique-id is. 'digest': made from its From_ line and header. 'x-uidl': what "
+        "Qpopper has written into the field X-UIDL, where there is one; then there is no index.",
+    )
     status_headers: Literal["keep", "popper"] = Field(
         default="keep",
         description="What QUIT writes into messages that stay. 'keep': nothing. 'popper': 'Status: RO' into those that "

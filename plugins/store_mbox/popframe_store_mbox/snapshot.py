@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.indexed import messages_of
-from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index
-from popframe_store_mbox.uid import digest_of, head_digest, without_volatile_fields
+from popframe_store_mbox.scan import MAX_HEADER_OCTETS
+from popframe_store_mbox.uid import head_digest, without_volatile_fields
 
 MAX_HEADER_END_OCTETS = 3
 """A line end and a blank line."""
@@ -35,7 +36,7 @@ class Snapshot:
     is_settled: bool
 
     @classmethod
-    def take(cls, spool: int, index_path: str) -> Self:
+    def take(cls, spool: int, index_path: str, *, keeps_stored_uids: bool = False) -> Self:
         """Find the messages of the locked spool.
 
         Raises:
@@ -44,7 +45,8 @@ class Snapshot:
         """
         state = FileState.of(spool)
         is_settled = state.is_settled
-        return cls(messages_of(spool, state, index_path, is_settled=is_settled), state, is_settled)
+        index = messages_of(spool, state, index_path, is_settled=is_settled, keeps_stored_uids=keeps_stored_uids)
+        return cls(index, state, is_settled)
 
     def is_unchanged(self, spool: int) -> bool:
         """Tell whether the file is, for certain, as it was."""
@@ -61,7 +63,7 @@ class Snapshot:
         octets = read_at(spool, header_end - start + MAX_HEADER_END_OCTETS, start)
         head, behind = octets[: header_end - start], octets[header_end - start :]
         return (
-            head_digest(without_volatile_fields(head)) == digest_of(self.index.uids[message])
+            head_digest(without_volatile_fields(head)) == self.index.digest(message)
             and FileState.of(spool).size >= self.index.end[message]
             and (
                 behind.startswith((b"\n\n", b"\n\r\n"))  # a field that was added here would have moved the text

@@ -15,16 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from popframe import TemporaryFailure
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.journal import write_journal
 from popframe_store_mbox.place import Place
-from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index, scan
+from popframe_store_mbox.scan import MAX_HEADER_OCTETS, scan
 from popframe_store_mbox.snapshot import Snapshot
 from popframe_store_mbox.splice import Edit, edited, merged
 from popframe_store_mbox.status_header import Stamp, stamp
-from popframe_store_mbox.uid import digest_of
 
 MAX_LINE_END_OCTETS = 2
 """What other programs add to a last message without a line end before they append their own."""
@@ -92,22 +92,22 @@ def find_update(
         edits = [Edit(*extent) for extent in _extents(index, marked)]
         if seen is None:
             return Update(merged(edits), is_in_place=True)
-        kept = [message for message in range(len(index.uids)) if message not in deleted]
+        kept = [message for message in range(len(index)) if message not in deleted]
         if snapshot.is_unchanged(spool) or all(snapshot.has_in_place(spool, message) for message in kept):
             stamps = {message: _stamp(spool, index, message, is_read=message in seen) for message in kept}
             stamps = {message: one for message, one in stamps.items() if one.edits}
             edits += [edit for one in stamps.values() for edit in one.edits]
             return Update(merged(sorted(edits)), is_in_place=True, stamps=stamps)
     present = scan(spool, os.fstat(spool).st_size)
-    edits = list(_edits_by_uid(present, index, marked))
+    edits = list(_edits_by_digest(present, index, marked))
     if seen is not None:
-        edits += _stamps_by_uid(spool, present, index, deleted, seen)
+        edits += _stamps_by_digest(spool, present, index, deleted, seen)
     return Update(merged(sorted(edits)), is_in_place=False)
 
 
 def _extents(index: Index | StoredIndex, marked: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield the first octet of each marked message, and the one after its last."""
-    if marked and len(marked) == len(index.uids):
+    if marked and len(marked) == len(index):
         return iter(((index.start[0], index.next[marked[-1]]),))  # messages follow each other without a gap
     if isinstance(index, StoredIndex):
         return index.extents(marked)
@@ -138,26 +138,28 @@ def _is_boundary(spool: int, offset: int, size: int) -> bool:
     return offset == size or FROM_LINE.match(read_at(spool, MAX_FROM_LINE_OCTETS, offset)) is not None
 
 
-def _edits_by_uid(present: Index, index: Index | StoredIndex, marked: Sequence[int]) -> Iterator[Edit]:
+def _edits_by_digest(present: Index, index: Index | StoredIndex, marked: Sequence[int]) -> Iterator[Edit]:
     """Yield the removal of each message that is still in a changed file.
 
     Raises:
         TemporaryFailure: Of several copies some are gone, or the text behind a header is not the same.
     """
-    had = Counter(map(digest_of, index.uids))
-    has = Counter(map(digest_of, present.uids))
-    places = {uid: place for place, uid in enumerate(present.uids)}
+    identities = list(index.identities())
+    had = Counter(digest for digest, _ in identities)
+    has = Counter(digest for digest, _ in present.identities())
+    places = {identity: place for place, identity in enumerate(present.identities())}
     for message in marked:
-        uid = index.uids[message]
-        digest = digest_of(uid)
+        digest, copy = identities[message]
         if has[digest] == 0:
             continue  # somebody else removed it
         if has[digest] < had[digest]:
-            raise TemporaryFailure(f"of {had[digest]} copies of message {digest} another program left {has[digest]}")
-        place = places[uid]
+            raise TemporaryFailure(
+                f"of {had[digest]} copies of message {digest.hex()} another program left {has[digest]}"
+            )
+        place = places[digest, copy]
         added = _body_length(present, place) - _body_length(index, message)
         if not 0 <= added <= (MAX_LINE_END_OCTETS if index.next[message] == index.size else 0):
-            raise TemporaryFailure(f"another program changed the text of message {uid}")
+            raise TemporaryFailure(f"another program changed the text of message {digest.hex()}")
         yield Edit(present.start[place], present.next[place])
 
 
@@ -166,14 +168,15 @@ def _body_length(index: Index | StoredIndex, message: int) -> int:
     return index.end[message] - index.header_end[message]
 
 
-def _stamps_by_uid(
+def _stamps_by_digest(
     spool: int, present: Index, index: Index | StoredIndex, deleted: AbstractSet[int], seen: AbstractSet[int]
 ) -> Iterator[Edit]:
     """Yield what is written into those messages of the session that are still in a changed file."""
-    reads = {uid: message in seen for message, uid in enumerate(index.uids) if message not in deleted}
-    for place, uid in enumerate(present.uids):
-        if uid in reads:
-            yield from _stamp(spool, present, place, is_read=reads[uid]).edits
+    kept = ((message, one) for message, one in enumerate(index.identities()) if message not in deleted)
+    reads = {identity: message in seen for message, identity in kept}
+    for place, identity in enumerate(present.identities()):
+        if identity in reads:
+            yield from _stamp(spool, present, place, is_read=reads[identity]).edits
 
 
 def _stamp(spool: int, index: Index | StoredIndex, message: int, *, is_read: bool) -> Stamp:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from popframe import Account, PermanentFailure
 from popframe_store_mbox import Settings, StoreMbox
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.from_line import FROM_LINE, MAX_FROM_LINE_OCTETS
-from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index, scan
+from popframe_store_mbox.scan import MAX_HEADER_OCTETS, scan
 from popframe_store_mbox.tools.mbox.check import MboxCheck, MessageReport
 from popframe_store_mbox.tools.mbox.finding import Finding
 from popframe_store_mbox.tools.mbox.lines import FileChangedError, why_text

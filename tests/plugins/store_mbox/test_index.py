@@ -68,7 +68,7 @@ def expected(spool: Path) -> tuple[list[int], list[str], bytes, bytes, list[byte
     with spool.open("rb") as file:
         found = scan(file.fileno(), len(octets))
     texts = [octets[start:end] for start, end in zip(found.content, found.end, strict=True)]
-    return list(found.octets), found.uids, b"".join(found.list_lines()), b"".join(found.uid_lines()), texts
+    return list(found.octets), list(found.uids), b"".join(found.list_lines()), b"".join(found.uid_lines()), texts
 
 
 def test_an_unchanged_spool_is_not_read_again(spool: Path) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from popframe import PermanentFailure
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import read_at
-from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index, scan
+from popframe_store_mbox.scan import MAX_HEADER_OCTETS, scan
 from popframe_store_mbox.tools.mbox.content_length import BLANK_LINE_ENDS, has_header_end, judge_content_length
 from popframe_store_mbox.tools.mbox.finding import (
     COPY,
@@ -28,7 +29,6 @@ from popframe_store_mbox.tools.mbox.finding import (
 from popframe_store_mbox.tools.mbox.lines import PIECE_OCTETS, LineCheck, read_pieces
 from popframe_store_mbox.tools.mbox.not_mbox import explain
 from popframe_store_mbox.tools.text import counted, quoted
-from popframe_store_mbox.uid import digest_of
 
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 _FIRST_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|>*From ")
@@ -86,7 +86,7 @@ class MboxCheck:
         self._size = size
         self._piece_octets = piece_octets
         self._first_from_line = 0
-        self._first_copies: dict[str, int] = {}
+        self._first_copies: dict[bytes, int] = {}
         self._line = 1
         self.findings: list[Finding] = []
         try:
@@ -105,13 +105,13 @@ class MboxCheck:
             FileChangedError: Another program has written to it.
             OSError: It cannot be read.
         """
-        return map(self._report, range(len(self.index.uids)))
+        return map(self._report, range(len(self.index)))
 
     # --- what stands before the first message ---
 
     def _look_before_first(self) -> int:
         """Say what stands before the first message; return where the first From_ line is."""
-        first = self.index.start[0] if self.index.uids else self._size
+        first = self.index.start[0] if self.index else self._size
         blank_end = blank_lines = 0
         for piece in read_pieces(self._fd, 0, first, self._piece_octets):
             if piece.offset == blank_end:
@@ -131,10 +131,11 @@ class MboxCheck:
             self.findings.append(Finding(PSEUDO_MESSAGE, 1, blank_end, line, text))
         return blank_end
 
-    def _find_copies(self) -> dict[str, int]:
+    def _find_copies(self) -> dict[bytes, int]:
         """Return the number of the first message of those that have the same head, by digest."""
-        digests = {digest_of(uid) for uid in self.index.uids if digest_of(uid) != uid}
-        return {uid: number for number, uid in enumerate(self.index.uids, 1) if uid in digests}
+        digests = set(map(self.index.digest, self.index.copies))
+        named = enumerate(self.index.identities(), 1)
+        return {digest: number for number, (digest, copy) in named if copy == 1 and digest in digests}
 
     # --- one message ---
 
@@ -170,8 +171,8 @@ class MboxCheck:
         if start != self._first_from_line and not read_at(self._fd, 3, start - 3).endswith(BLANK_LINE_ENDS):
             text = "no blank line before the From_ line: procmail leaves it out after a message without a last line end"
             yield Finding(NO_BLANK_LINE, 1, start, line, text)
-        uid = self.index.uids[message]
-        if uid not in self._first_copies and (first := self._first_copies.get(digest_of(uid))):
+        if message in self.index.copies:
+            first = self._first_copies[self.index.digest(message)]
             text = f"From_ line and header are those of message {first}, so the unique-id has a suffix"
             yield Finding(COPY, 1, start, line, text)
 

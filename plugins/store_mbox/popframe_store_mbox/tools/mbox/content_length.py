@@ -11,8 +11,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import read_at
-from popframe_store_mbox.scan import MAX_HEADER_OCTETS, Index
+from popframe_store_mbox.scan import MAX_HEADER_OCTETS
 from popframe_store_mbox.tools.mbox.finding import CONTENT_LENGTH_BELIEVED, CONTENT_LENGTH_IGNORED, Finding, Kind
 from popframe_store_mbox.tools.mbox.lines import FileChangedError
 from popframe_store_mbox.tools.text import SHOWN_OCTETS, quoted
