@@ -22,14 +22,16 @@ from pathlib import Path
 from benchmarks.servers import room
 from benchmarks.servers.dovecot import Dovecot, DovecotDefault
 from benchmarks.servers.group import new_group
+from benchmarks.servers.mailutils import Mailutils
 from benchmarks.servers.measuring import Measuring, Result
+from benchmarks.servers.popa3d import Popa3d
 from benchmarks.servers.popframe_server import Popframe
 from benchmarks.servers.server import Server
 from benchmarks.servers.table import machine, table, write_json
 from benchmarks.servers.work import Work
 from benchmarks.servers.works import works
 
-SERVERS: tuple[type[Server], ...] = (Popframe, Dovecot, DovecotDefault)
+SERVERS: tuple[type[Server], ...] = (Popframe, Dovecot, DovecotDefault, Popa3d, Mailutils)
 
 
 def main() -> None:

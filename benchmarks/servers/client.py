@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,9 @@ PATIENCE_SECONDS = 300.0
 RECEIVE_OCTETS = 1 << 18
 
 END = b"\r\n.\r\n"
+
+_SOURCES = itertools.cycle(f"127.0.0.{number}" for number in range(1, 255))
+"""popa3d takes 50 connections from one address in ten seconds."""
 
 
 class Failure(Exception):
@@ -27,7 +31,7 @@ class Client:
 
     def __init__(self, address: tuple[str, int]) -> None:
         """Connect and read the greeting."""
-        self._socket = socket.create_connection(address, PATIENCE_SECONDS)
+        self._socket = socket.create_connection(address, PATIENCE_SECONDS, (next(_SOURCES), 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self._reply("the connection")

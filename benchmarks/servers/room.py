@@ -1,6 +1,6 @@
 """Where the servers run: namespaces of their own, so that the machine is not changed and nothing is left running.
 
-* mount: an ``/etc/passwd`` with one user more, ``/var/mail``, PAM services, all gone with the last process.
+* mount: an ``/etc`` with one user more, a ``/var/mail`` with mail, both gone with the last process.
 * network: nobody else reaches the servers, and popa3d can have its port 110, which is compiled in.
 * processes: when the first one ends, however it ends, the kernel kills the others.
 """
@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import fcntl
+import grp
+import itertools
 import os
 import pwd
 import shutil
@@ -19,9 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USER = "pfbench"
+"""Whose mail it is; nobody is called so."""
+
 PASSWORD = "secret"
 PASSWORD_HASH = "$1$popframe$bP54QpeEJF/DsGvFFKRzp."
 """md5crypt, which every server knows: it takes a tenth of a millisecond, so that not the hash is what is measured."""
+
+SERVICE_USERS = ("popa3d",)
+"""Users that a package would make which may be unpacked only."""
+
+PAM_SERVICES = ("popa3d", "pop3d", "gnu-pop3d")
+"""What popa3d and mailutils ask for."""
 
 INSIDE = "POPFRAME_BENCHMARK_INSIDE"
 """Environment variable that is set inside the namespaces."""
@@ -65,36 +75,45 @@ def enter() -> None:
 
 
 def furnish(folder: Path) -> Owner:
-    """Bring the loopback interface up and make the user.
+    """Bring the loopback interface up, and lay a copy of ``/etc`` with our users over it.
+
+    The whole folder, because a file that lies over another is gone when somebody on the machine replaces that one, as
+    useradd(8) does.
 
     Args:
-        folder: Where the files are that lie over those of the machine.
+        folder: Where the copy is made.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
-    taken = {entry.pw_uid for entry in pwd.getpwall()} | {entry.pw_gid for entry in pwd.getpwall()}
-    uid = next(number for number in range(FIRST_UID, FIRST_UID + 10_000) if number not in taken)
-    cover("/etc/passwd", folder / "passwd", f"{USER}:x:{uid}:{uid}::/nonexistent:/bin/sh\n", 0o644)
-    cover("/etc/group", folder / "group", f"{USER}:x:{uid}:\n", 0o644)
-    cover("/etc/shadow", folder / "shadow", f"{USER}:{PASSWORD_HASH}:20000:0:99999:7:::\n", 0o600)
-    services = folder / "pam.d"
-    shutil.copytree("/etc/pam.d", services)
-    for name in ("popa3d", "pop3d", "mailutils", "gnu-mailutils", "other"):
-        (services / name).write_text(_PAM)
-    bind(services, Path("/etc/pam.d"))
-    return Owner(uid, uid)
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {entry.gr_gid for entry in grp.getgrall()}
+    free = (number for number in itertools.count(FIRST_UID) if number not in taken)
+    numbers = {name: next(free) for name in (USER, *SERVICE_USERS) if not _exists(name)}
+    etc = folder / "etc"
+    # Not checked: a lock file of useradd(8) may vanish while it copies.
+    subprocess.run(["cp", "--archive", "/etc", etc], check=False, stderr=subprocess.DEVNULL)
+    for name, number in numbers.items():
+        add_line(etc / "passwd", f"{name}:x:{number}:{number}::/nonexistent:/bin/sh")
+        add_line(etc / "group", f"{name}:x:{number}:")
+    add_line(etc / "shadow", f"{USER}:{PASSWORD_HASH}:20000:0:99999:7:::")
+    for name in PAM_SERVICES:
+        (etc / "pam.d" / name).write_text(_PAM)
+    bind(etc, Path("/etc"))
+    return Owner(numbers[USER], numbers[USER])
 
 
-def cover(path: str, copy: Path, line: str, mode: int) -> None:
-    """Lay a copy of a file, with one line more, over the file."""
-    text = Path(path).read_text()
-    copy.write_text(text if text.endswith("\n") else text + "\n")
-    with copy.open("a") as file:
-        file.write(line)
-    copy.chmod(mode)
-    bind(copy, Path(path))
+def add_line(path: Path, line: str) -> None:
+    """Add a line to a file that may lack the last line's end."""
+    text = path.read_text()
+    with path.open("a") as file:
+        file.write("" if text.endswith("\n") else "\n")
+        file.write(f"{line}\n")
 
 
 def bind(path: Path, over: Path) -> None:
     """Lay a file or folder over another, for us alone."""
     subprocess.run(["mount", "--bind", path, over], check=True)
+
+
+def _exists(user: str) -> bool:
+    """Return whether there is such a user."""
+    return any(entry.pw_name == user for entry in pwd.getpwall())

@@ -20,7 +20,7 @@ START_SECONDS = 20.0
 """How long a server may take until it answers."""
 
 STOP_SECONDS = 10.0
-"""How long it may take to end after SIGTERM, before it is killed."""
+"""How long it may take to end when it is asked to, before it is killed."""
 
 POLL_SECONDS = 0.05
 
@@ -39,6 +39,9 @@ class Server(ABC):
     name: ClassVar[str]
     install: ClassVar[str] = ""
     """The command that installs it on Debian."""
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    """What it is asked to end with."""
 
     group: Group
 
@@ -133,7 +136,7 @@ class Server(ABC):
         """End it and everything that it has started."""
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(self.stop_signal)
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
