@@ -27,7 +27,7 @@ from benchmarks.servers.measuring import Measuring, Result
 from benchmarks.servers.popa3d import Popa3d
 from benchmarks.servers.popframe_server import Popframe
 from benchmarks.servers.server import Server
-from benchmarks.servers.table import machine, table, write_json
+from benchmarks.servers.table import machine, summary, table, write_json
 from benchmarks.servers.work import Work
 from benchmarks.servers.works import works
 
@@ -54,11 +54,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(names), help=f"servers: {', '.join(names)}")
     parser.add_argument("--work", default="", help="numbers or names of kinds of work")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sessions", type=int, default=100, help="logins that are measured as one")
+    parser.add_argument("--sessions", type=int, default=100, help="logins that are measured in a round")
     parser.add_argument("--megabytes", type=int, default=100, help="size of the large spool")
     parser.add_argument("--messages", type=int, default=25_000, help="messages in it")
     parser.add_argument("--folder", type=Path, help="where all files are made")
     parser.add_argument("--json", type=Path, help="a file for all numbers")
+    parser.add_argument("--proc", action="store_true", help="count in /proc, not in control groups: to the clock tick")
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",")
     if unknown := set(arguments.only) - set(names):
@@ -86,7 +87,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
                 continue
             server = kind(folder / kind.name, owner)
             running.callback(server.stop)
-            server.start(new_group(f"{folder.name}-{kind.name}"))
+            server.start(new_group(f"{folder.name}-{kind.name}", in_proc=arguments.proc))
             servers.append(server)
             versions[kind.name] = server.version()
         for title, text in (machine() | versions).items():
@@ -94,6 +95,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         for work in arguments.work:
             results.append((work, Measuring(work, servers, folder).run(arguments.rounds)))
             print(f"\n{table(*results[-1])}", flush=True)
+    print(f"\n{summary(results)}")
     if arguments.json:
         write_json(arguments.json, versions, results)
 

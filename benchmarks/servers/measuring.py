@@ -16,16 +16,24 @@ REST_SECONDS = 2.5
 """Pause after a spool was changed: popa3d waits for a second, popframe trusts time stamps after two, and mail that has
 come long ago is the usual case."""
 
+ENOUGH_SECONDS = 2.0
+"""A server that has worked for so long in a round need not do it again."""
+
+SLOW_SECONDS = 15.0
+"""A server that needs longer for one session is measured in one round: mailutils syncs its file once for each message,
+which takes minutes on a busy disk."""
+
 
 @dataclass(slots=True)
 class Result:
-    """What was measured of one server at one kind of work; an item for each round.
+    """What was measured of one server at one kind of work; an item for each round, the mean of its sessions.
 
     Attributes:
         server: Its name.
         cpu_seconds: CPU time that a session cost.
         wall_seconds: Time from connecting until the server has closed the connection.
-        pss_octets: Memory that a session holds.
+        pss_octets: Memory by which the server grows for a session.
+        whole_pss_octets: Memory of the server with that session.
         failure: Why there are no numbers.
     """
 
@@ -33,6 +41,7 @@ class Result:
     cpu_seconds: list[float] = field(default_factory=list)
     wall_seconds: list[float] = field(default_factory=list)
     pss_octets: list[float] = field(default_factory=list)
+    whole_pss_octets: list[float] = field(default_factory=list)
     failure: str = ""
 
 
@@ -76,7 +85,7 @@ class Measuring:
         for index in range(len(self._servers)):
             server = self._servers[(start + index) % len(self._servers)]
             result = self._results[server.name]
-            if result.failure:
+            if result.failure or max(result.wall_seconds, default=0) > SLOW_SECONDS:
                 continue
             try:
                 action(server)
@@ -88,7 +97,7 @@ class Measuring:
         before = server.group.settled_cpu_seconds()
         wall_seconds = 0.0
         results: list[list[bytes]] = []
-        for _ in range(self._work.sessions):
+        while len(results) < self._work.sessions and wall_seconds < ENOUGH_SECONDS:
             begun = time.perf_counter()
             results.append(self._session(server, self._work.talk))
             wall_seconds += time.perf_counter() - begun
@@ -97,8 +106,8 @@ class Measuring:
             self._work.check(replies, self._work.spool, self._messages)
         self._check_spool(server)
         result = self._results[server.name]
-        result.cpu_seconds.append(cpu_seconds / self._work.sessions)
-        result.wall_seconds.append(wall_seconds / self._work.sessions)
+        result.cpu_seconds.append(cpu_seconds / len(results))
+        result.wall_seconds.append(wall_seconds / len(results))
 
     def _measure_memory(self, server: Server) -> None:
         """Add by how much the server grows for a session that has done the work and waits."""
@@ -107,10 +116,11 @@ class Measuring:
         with server.login() as client:
             replies = self._work.talk(client, self._messages)
             server.group.settled_cpu_seconds()
-            grown = server.group.pss_octets() - before
+            whole = server.group.pss_octets()
             client.quit()
         self._work.check(replies, self._work.spool, self._messages)
-        self._results[server.name].pss_octets.append(grown)
+        self._results[server.name].pss_octets.append(whole - before)
+        self._results[server.name].whole_pss_octets.append(whole)
 
     def _session(self, server: Server, talk: Talk) -> list[bytes]:
         """Run a session from the connection to its end."""

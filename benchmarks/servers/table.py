@@ -32,28 +32,36 @@ def machine() -> dict[str, str]:
 
 def table(work: Work, results: Sequence[Result]) -> str:
     """Return the table of one kind of work: medians, ratios to popframe, and the CPU time of all rounds."""
-    lines = [f"{work.number} {work.name}: {work.title}"]
-    reference = next((result for result in results if result.server == REFERENCE), Result(REFERENCE))
     if work.holds_memory:
-        lines.append(f"  {'':16} {'KiB PSS':>10} {'ratio':>7}   least to most")
+        columns = f"{'KiB more':>10} {'ratio':>7} {'KiB all':>10} {'ratio':>7}   KiB more, least to most"
     else:
-        lines.append(f"  {'':16} {'CPU ms':>10} {'ratio':>7} {'wall ms':>10} {'ratio':>7}   CPU, least to most")
-    for result in results:
-        if result.failure:
-            lines.append(f"  {result.server:16} failed: {result.failure}")
-        elif work.holds_memory:
-            kibibytes = [octets / KIBIBYTE for octets in result.pss_octets]
-            ratio = _ratio(result.pss_octets, reference.pss_octets)
-            lines.append(f"  {result.server:16} {median(kibibytes):10.0f} {ratio:>7}   {_span(kibibytes, 0)}")
-        else:
-            cpu, wall = ([second * 1000 for second in seconds] for seconds in (result.cpu_seconds, result.wall_seconds))
-            cpu_ratio = _ratio(result.cpu_seconds, reference.cpu_seconds)
-            wall_ratio = _ratio(result.wall_seconds, reference.wall_seconds)
-            lines.append(
-                f"  {result.server:16} {median(cpu):10.2f} {cpu_ratio:>7} {median(wall):10.2f} {wall_ratio:>7}"
-                f"   {_span(cpu, 2)}"
-            )
+        columns = f"{'CPU ms':>10} {'ratio':>7} {'wall ms':>10} {'ratio':>7}   CPU ms, least to most"
+    reference = reference_of(results)
+    lines = [f"{work.number} {work.name}: {work.title}", f"  {'':16} {columns}"]
+    lines += [f"  {result.server:16} {_row(result, reference, work)}" for result in results]
     return "\n".join(lines)
+
+
+def summary(every: Sequence[tuple[Work, Sequence[Result]]]) -> str:
+    """Return a table in Markdown of all work: what popframe takes, and the ratio of each other server to it."""
+    names = [result.server for _, results in every[:1] for result in results if result.server != REFERENCE]
+    lines = ["| work | " + " | ".join((REFERENCE, *names)) + " |", "|---" * (len(names) + 2) + "|"]
+    for work, results in every:
+        reference = reference_of(results)
+        own = _main_values(reference, work)
+        cells = [f"{median(own):.1f} {'KiB' if work.holds_memory else 'ms'}" if own else "-"]
+        cells += [
+            "failed" if result.failure else _ratio(_main_values(result, work), own)
+            for result in results
+            if result.server != REFERENCE
+        ]
+        lines.append(f"| {work.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def reference_of(results: Sequence[Result]) -> Result:
+    """Return popframe's result; an empty one if it was not measured."""
+    return next((result for result in results if result.server == REFERENCE), Result(REFERENCE))
 
 
 def write_json(path: Path, versions: dict[str, str], every: Sequence[tuple[Work, Sequence[Result]]]) -> None:
@@ -65,16 +73,32 @@ def write_json(path: Path, versions: dict[str, str], every: Sequence[tuple[Work,
     path.write_text(json.dumps({"machine": machine(), "versions": versions, "works": works}, indent=1) + "\n")
 
 
+def _row(result: Result, reference: Result, work: Work) -> str:
+    """Return what a server's line of a table says."""
+    if result.failure:
+        return f"failed: {result.failure}"
+    values = _main_values(result, work)
+    ratio = _ratio(values, _main_values(reference, work))
+    second, scale = (result.whole_pss_octets, 1 / KIBIBYTE) if work.holds_memory else (result.wall_seconds, 1000.0)
+    second_reference = reference.whole_pss_octets if work.holds_memory else reference.wall_seconds
+    return (
+        f"{median(values):10.2f} {ratio:>7} {median(second) * scale:10.2f} {_ratio(second, second_reference):>7}"
+        f"   {min(values):.2f} to {max(values):.2f}"
+    )
+
+
+def _main_values(result: Result, work: Work) -> list[float]:
+    """Return what is compared first: memory in KiB, or CPU time in ms."""
+    if work.holds_memory:
+        return [octets / KIBIBYTE for octets in result.pss_octets]
+    return [seconds * 1000 for seconds in result.cpu_seconds]
+
+
 def _ratio(values: Sequence[float], reference: Sequence[float]) -> str:
     """Return the ratio of the medians; a dash where there is nothing to compare with."""
     if not reference or median(reference) <= 0:
         return "-"
     return f"{median(values) / median(reference):.2f}"
-
-
-def _span(values: Sequence[float], digits: int) -> str:
-    """Return the least and the largest."""
-    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
 def _lines(path: str) -> list[str]:

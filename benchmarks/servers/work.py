@@ -31,7 +31,7 @@ class Work:
         spool: The mail that is there.
         talk: What a session does.
         check: Whether it was done.
-        sessions: How many sessions, one after the other, are measured as one.
+        sessions: How many sessions, one after the other, are measured in a round; fewer if they take long.
         fresh: A new copy of the spool in each round, not only at the beginning.
         warm: Sessions with LIST and UIDL on each copy that are not measured: the server knows the spool.
         new_mail: A message arrives before each round.
@@ -47,7 +47,7 @@ class Work:
     check: Check
     sessions: int = 1
     fresh: bool = False
-    warm: int = 2
+    warm: int = 1
     new_mail: bool = False
     holds_memory: bool = False
     left: Callable[[int], list[int]] = all_of

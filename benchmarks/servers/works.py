@@ -24,7 +24,7 @@ def works(sessions: int, megabytes: int, messages: int) -> tuple[Work, ...]:
     """Return every kind of work.
 
     Args:
-        sessions: How many logins are measured as one.
+        sessions: How many logins are measured in a round.
         megabytes: Size of the large spool.
         messages: How many are in it.
     """
@@ -32,9 +32,16 @@ def works(sessions: int, megabytes: int, messages: int) -> tuple[Work, ...]:
     about = f"{megabytes} MB, {messages} messages"
     return (
         Work(1, "login", "login, STAT, QUIT; 10 messages", SMALL, stat, check_stat, sessions=sessions, warm=20),
-        Work(2, "unchanged", f"LIST, UIDL; {about}; unchanged", large, listings, check_listings, sessions=3),
+        Work(2, "unchanged", f"LIST, UIDL; {about}; unchanged", large, listings, check_listings, sessions=10, warm=2),
         Work(
-            3, "new-mail", f"LIST, UIDL; {about}; after a new message", large, listings, check_listings, new_mail=True
+            3,
+            "new-mail",
+            f"LIST, UIDL; {about}; after a new message",
+            large,
+            listings,
+            check_listings,
+            new_mail=True,
+            warm=2,
         ),
         Work(4, "first", f"LIST, UIDL; {about}; first login", large, listings, check_listings, fresh=True, warm=0),
         Work(5, "retr", "RETR of 2500 messages of 4 KB", READ, retr_all, check_retr, fresh=True),
