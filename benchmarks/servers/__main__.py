@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parse()
     room.enter()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
-    folder = Path(tempfile.mkdtemp(prefix="popframe-benchmark-", dir=arguments.folder))
+    folder = Path(tempfile.mkdtemp(prefix="popframe-benchmark-", dir=arguments.folder)).resolve()
     folder.chmod(0o755)
     try:
         measure(folder, arguments)
@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=100, help="logins that are measured in a round")
     parser.add_argument("--megabytes", type=int, default=100, help="size of the large spool")
     parser.add_argument("--messages", type=int, default=25_000, help="messages in it")
-    parser.add_argument("--folder", type=Path, help="where all files are made")
+    parser.add_argument("--folder", type=Path, help="where all files are made; every user must be able to enter it")
     parser.add_argument("--json", type=Path, help="a file for all numbers")
     parser.add_argument("--proc", action="store_true", help="count in /proc, not in control groups: to the clock tick")
     arguments = parser.parse_args()
@@ -74,22 +74,10 @@ def parse() -> argparse.Namespace:
 
 def measure(folder: Path, arguments: argparse.Namespace) -> None:
     """Start the servers, let each do all the work, and stop them."""
-    owner = room.furnish(folder)
     results: list[tuple[Work, Sequence[Result]]] = []
-    versions: dict[str, str] = {}
     with contextlib.ExitStack() as running:
-        servers: list[Server] = []
-        for kind in SERVERS:
-            if kind.name not in arguments.only:
-                continue
-            if not kind.program().exists():
-                print(f"left out: {kind.name}; to install it: {kind.install}")
-                continue
-            server = kind(folder / kind.name, owner)
-            running.callback(server.stop)
-            server.start(new_group(f"{folder.name}-{kind.name}", in_proc=arguments.proc))
-            servers.append(server)
-            versions[kind.name] = server.version()
+        servers = started(folder, arguments, running)
+        versions = {server.name: server.version() for server in servers}
         for title, text in (machine() | versions).items():
             print(f"{title}: {text}")
         for work in arguments.work:
@@ -98,6 +86,24 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     print(f"\n{summary(results)}")
     if arguments.json:
         write_json(arguments.json, versions, results)
+
+
+def started(folder: Path, arguments: argparse.Namespace, running: contextlib.ExitStack) -> list[Server]:
+    """Return the wanted servers that are installed; each runs until the stack is closed."""
+    owner = room.furnish(folder)
+    servers: list[Server] = []
+    for kind in SERVERS:
+        if kind.name not in arguments.only:
+            continue
+        if not kind.program().exists():
+            print(f"left out: {kind.name}; to install it: {kind.install}")
+            continue
+        server = kind(folder / kind.name, owner)
+        group = new_group(f"{folder.name}-{kind.name}", in_proc=arguments.proc)
+        running.callback(server.stop)
+        server.start(group)
+        servers.append(server)
+    return servers
 
 
 if __name__ == "__main__":

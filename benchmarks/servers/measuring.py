@@ -32,7 +32,7 @@ class Result:
         server: Its name.
         cpu_seconds: CPU time that a session cost.
         wall_seconds: Time from connecting until the server has closed the connection.
-        pss_octets: Memory by which the server grows for a session.
+        pss_octets: Memory by which the server grows for its first session.
         whole_pss_octets: Memory of the server with that session.
         failure: Why there are no numbers.
     """
@@ -110,7 +110,8 @@ class Measuring:
         result.wall_seconds.append(wall_seconds / len(results))
 
     def _measure_memory(self, server: Server) -> None:
-        """Add by how much the server grows for a session that has done the work and waits."""
+        """Add by how much a server that was just started grows for a session that has done the work and waits."""
+        server.restart()
         server.group.settled_cpu_seconds()
         before = server.group.pss_octets()
         with server.login() as client:

@@ -53,6 +53,7 @@ class Server(ABC):
         self.mail.mkdir(parents=True)
         owner.give(self.mail)
         self.port = self.choose_port()
+        self._command: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -118,10 +119,24 @@ class Server(ABC):
             Failure: It does not.
         """
         self.group = group
-        command = group.command(self.configure())
+        self._command = group.command(self.configure())
+        self._run()
+
+    def restart(self) -> None:
+        """End it and start it anew: what it had in memory is gone."""
+        self._end()
+        self._run()
+
+    def stop(self) -> None:
+        """End it and everything that it has started."""
+        self._end()
+        self.group.remove()
+
+    def _run(self) -> None:
+        """Start the process and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        group.started(self._process.pid)
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.group.started(self._process.pid)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -132,19 +147,18 @@ class Server(ABC):
                     raise Failure(f"{self.name} does not start: {error}\n{self.log()}") from error
             time.sleep(POLL_SECONDS)
 
-    def stop(self) -> None:
-        """End it and everything that it has started."""
+    def _end(self) -> None:
+        """End the process, and kill what it leaves behind."""
         process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(self.stop_signal)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        if process is None:
+            return
+        process.send_signal(self.stop_signal)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
         self.group.kill()
-        if process is not None:
-            process.wait()
-        self.group.remove()
+        process.wait()
 
     def session(self) -> Client:
         """Return a client that has connected."""
