@@ -83,7 +83,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         for work in arguments.work:
             results.append((work, Measuring(work, servers, folder).run(arguments.rounds)))
             print(f"\n{table(*results[-1])}", flush=True)
-    print(f"\n{summary(results)}")
+    print(f"\nCPU time, and memory that a session adds\n\n{summary(results, 0)}")
+    print(f"\nWall time, and memory of the server\n\n{summary(results, 1)}")
     if arguments.json:
         write_json(arguments.json, versions, results)
 

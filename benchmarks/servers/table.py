@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +16,9 @@ from benchmarks.servers.work import Work
 
 REFERENCE = "popframe"
 """Its row is 1.00."""
+
+LARGE_RATIO = 10
+"""From here on nobody wants to read decimals."""
 
 KIBIBYTE = 1024
 
@@ -30,28 +34,63 @@ def machine() -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something that is compared.
+
+    Attributes:
+        name: What it is called.
+        unit: In which it is told.
+        values: Takes it from a result, one for each round.
+    """
+
+    name: str
+    unit: str
+    values: Callable[[Result], list[float]]
+
+
+TIMES = (
+    Quantity("CPU", "ms", lambda result: [seconds * 1000 for seconds in result.cpu_seconds]),
+    Quantity("wall", "ms", lambda result: [seconds * 1000 for seconds in result.wall_seconds]),
+)
+SIZES = (
+    Quantity("more", "KiB", lambda result: [octets / KIBIBYTE for octets in result.pss_octets]),
+    Quantity("all", "KiB", lambda result: [octets / KIBIBYTE for octets in result.whole_pss_octets]),
+)
+
+
 def table(work: Work, results: Sequence[Result]) -> str:
-    """Return the table of one kind of work: medians, ratios to popframe, and the CPU time of all rounds."""
-    if work.holds_memory:
-        columns = f"{'KiB more':>10} {'ratio':>7} {'KiB all':>10} {'ratio':>7}   KiB more, least to most"
-    else:
-        columns = f"{'CPU ms':>10} {'ratio':>7} {'wall ms':>10} {'ratio':>7}   CPU ms, least to most"
-    reference = reference_of(results)
-    lines = [f"{work.number} {work.name}: {work.title}", f"  {'':16} {columns}"]
-    lines += [f"  {result.server:16} {_row(result, reference, work)}" for result in results]
+    """Return the table of one kind of work: two quantities, their ratios to popframe, and the spread of the first."""
+    quantities = quantities_of(work)
+    titles = " ".join(f"{f'{quantity.name} {quantity.unit}':>10} {'ratio':>7}" for quantity in quantities)
+    lines = [f"{work.number} {work.name}: {work.title}", f"  {'':16} {titles}   {quantities[0].name}, least to most"]
+    for result in results:
+        if result.failure:
+            lines.append(f"  {result.server:16} failed: {result.failure}")
+            continue
+        cells = " ".join(
+            f"{median(quantity.values(result)):10.2f} {ratio(result, results, quantity):>7}" for quantity in quantities
+        )
+        values = quantities[0].values(result)
+        lines.append(f"  {result.server:16} {cells}   {min(values):.2f} to {max(values):.2f}")
     return "\n".join(lines)
 
 
-def summary(every: Sequence[tuple[Work, Sequence[Result]]]) -> str:
-    """Return a table in Markdown of all work: what popframe takes, and the ratio of each other server to it."""
+def summary(every: Sequence[tuple[Work, Sequence[Result]]], which: int) -> str:
+    """Return a table in Markdown of all work: what popframe takes, and the ratios of the other servers to it.
+
+    Args:
+        every: The results.
+        which: 0 for the first quantity of each kind of work, 1 for the second.
+    """
     names = [result.server for _, results in every[:1] for result in results if result.server != REFERENCE]
     lines = ["| work | " + " | ".join((REFERENCE, *names)) + " |", "|---" * (len(names) + 2) + "|"]
     for work, results in every:
-        reference = reference_of(results)
-        own = _main_values(reference, work)
-        cells = [f"{median(own):.1f} {'KiB' if work.holds_memory else 'ms'}" if own else "-"]
+        quantity = quantities_of(work)[which]
+        own = quantity.values(reference_of(results))
+        cells = [f"{median(own):.1f} {quantity.unit}" if own else "-"]
         cells += [
-            "failed" if result.failure else _ratio(_main_values(result, work), own)
+            "failed" if result.failure else ratio(result, results, quantity)
             for result in results
             if result.server != REFERENCE
         ]
@@ -59,9 +98,23 @@ def summary(every: Sequence[tuple[Work, Sequence[Result]]]) -> str:
     return "\n".join(lines)
 
 
+def quantities_of(work: Work) -> tuple[Quantity, Quantity]:
+    """Return what is compared in a kind of work."""
+    return SIZES if work.holds_memory else TIMES
+
+
 def reference_of(results: Sequence[Result]) -> Result:
     """Return popframe's result; an empty one if it was not measured."""
     return next((result for result in results if result.server == REFERENCE), Result(REFERENCE))
+
+
+def ratio(result: Result, results: Sequence[Result], quantity: Quantity) -> str:
+    """Return the ratio of a median to popframe's; a dash where there is nothing to compare with."""
+    reference = quantity.values(reference_of(results))
+    if not reference or median(reference) <= 0:
+        return "-"
+    value = median(quantity.values(result)) / median(reference)
+    return f"{value:.2f}" if value < LARGE_RATIO else f"{value:.0f}"
 
 
 def write_json(path: Path, versions: dict[str, str], every: Sequence[tuple[Work, Sequence[Result]]]) -> None:
@@ -71,34 +124,6 @@ def write_json(path: Path, versions: dict[str, str], every: Sequence[tuple[Work,
         for work, results in every
     ]
     path.write_text(json.dumps({"machine": machine(), "versions": versions, "works": works}, indent=1) + "\n")
-
-
-def _row(result: Result, reference: Result, work: Work) -> str:
-    """Return what a server's line of a table says."""
-    if result.failure:
-        return f"failed: {result.failure}"
-    values = _main_values(result, work)
-    ratio = _ratio(values, _main_values(reference, work))
-    second, scale = (result.whole_pss_octets, 1 / KIBIBYTE) if work.holds_memory else (result.wall_seconds, 1000.0)
-    second_reference = reference.whole_pss_octets if work.holds_memory else reference.wall_seconds
-    return (
-        f"{median(values):10.2f} {ratio:>7} {median(second) * scale:10.2f} {_ratio(second, second_reference):>7}"
-        f"   {min(values):.2f} to {max(values):.2f}"
-    )
-
-
-def _main_values(result: Result, work: Work) -> list[float]:
-    """Return what is compared first: memory in KiB, or CPU time in ms."""
-    if work.holds_memory:
-        return [octets / KIBIBYTE for octets in result.pss_octets]
-    return [seconds * 1000 for seconds in result.cpu_seconds]
-
-
-def _ratio(values: Sequence[float], reference: Sequence[float]) -> str:
-    """Return the ratio of the medians; a dash where there is nothing to compare with."""
-    if not reference or median(reference) <= 0:
-        return "-"
-    return f"{median(values) / median(reference):.2f}"
 
 
 def _lines(path: str) -> list[str]:

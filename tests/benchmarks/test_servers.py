@@ -132,4 +132,4 @@ def test_ratios_are_to_popframe_and_a_failure_has_none(module: Module) -> None:
     assert popframe.split() == ["popframe", "2.00", "1.00", "10.00", "1.00", "1.00", "to", "9.00"]
     assert other.split() == ["other", "6.00", "3.00", "5.00", "0.50", "6.00", "to", "6.00"]
     assert third.strip() == "third            failed: RETR 1 of 2: another text"
-    assert module("table").summary([(work, results)]).endswith("| 2.0 ms | 3.00 | failed |")
+    assert module("table").summary([(work, results)], 0).endswith("| 2.0 ms | 3.00 | failed |")
