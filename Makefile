@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# How long make fuzz looks, unless it finds something.
+SECONDS ?= 1200
 # Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, liblockfile-bin
 # dotlockfile, and five deliver mail
 DEBIAN_PACKAGES := curl strace whois systemd procmail maildrop dma dovecot-core mailutils-mda liblockfile-bin
@@ -33,6 +35,10 @@ test: $(INSTALLED) debian-packages  ## run all tests but the long ones
 .PHONY: test-long
 test-long: $(INSTALLED) debian-packages  ## run all tests, with many more examples
 	POPFRAME_LONG=1 $(BIN)/pytest -n auto --timeout 1800
+
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz-installed  ## look for octets that break store_mbox, for SECONDS=1200; what breaks it is kept in .fuzz
+	$(BIN)/python -m tests.plugins.store_mbox.fuzz_mbox --seconds $(SECONDS)
 
 .PHONY: check
 check: $(INSTALLED)  ## run every linter and the type checker; the first failure stops none of the others
@@ -70,7 +76,7 @@ wheels: $(INSTALLED) debian-packages  ## build every wheel into dist/, and run t
 
 .PHONY: clean
 clean:  ## remove everything that the other targets made
-	rm -rf $(VENV) dist popframe-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist popframe-demo .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find popframe plugins tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
@@ -80,6 +86,10 @@ clean:  ## remove everything that the other targets made
 $(INSTALLED): $(VENV)/pyvenv.cfg pyproject.toml popframe/_version.py $(wildcard plugins/*/pyproject.toml)
 	$(PIP) install 'pip>=25.1'
 	$(PIP) install --group dev --editable . $(addprefix --editable ,$(PLUGINS))
+	@touch $@
+
+$(VENV)/.fuzz-installed: $(INSTALLED)
+	$(PIP) install --group fuzz
 	@touch $@
 
 $(VENV)/pyvenv.cfg:

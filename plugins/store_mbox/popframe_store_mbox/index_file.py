@@ -17,13 +17,15 @@ from typing import Self, overload
 from popframe import TemporaryFailure
 from popframe_store_mbox.file import read_at
 from popframe_store_mbox.index_format import (
+    FILTER_BLOCK_OCTETS,
     HEADER_OCTETS,
     ROW_OCTETS,
     Header,
     Row,
     Segment,
-    filter_bit,
+    filter_place,
     unpacked_extent,
+    unpacked_filter_block,
     unpacked_row,
 )
 
@@ -31,7 +33,10 @@ PIECE_OCTETS = 64 * 1024
 """Read at a time for a listing."""
 
 BLOCK_ROWS = PIECE_OCTETS // ROW_OCTETS
-"""Rows read at a time."""
+"""Rows read at a time when all are wanted."""
+
+NEAR_ROWS = 32
+"""Rows read at a time when one is wanted: who retrieves or deletes a message goes on with the next one."""
 
 
 class StoredIndex:
@@ -50,6 +55,7 @@ class StoredIndex:
         self._path = path
         self._fd = fd
         self._latest: tuple[int, Row] | None = None
+        self._near: tuple[int, bytes] = (-1, b"")
         self.start: Sequence[int] = _Numbers(self, 0)
         self.content: Sequence[int] = _Numbers(self, 1)
         self.header_end: Sequence[int] = _Numbers(self, 2)
@@ -67,8 +73,7 @@ class StoredIndex:
             return None
         try:
             status = os.fstat(fd)
-            is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
-            if is_ours and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            if is_private(status):
                 header = Header.parsed(os.pread(fd, HEADER_OCTETS, 0))
                 if header is not None and header.end <= status.st_size:
                     index, fd = cls(path, fd, header), -1
@@ -103,14 +108,14 @@ class StoredIndex:
         """
         if self._latest is not None and self._latest[0] == message:
             return self._latest[1]  # who asks for one column of a message asks for others next
-        at = message
-        for segment in self.header.segments:
-            if at < segment.messages:
-                row = self._unpacked(self.read(ROW_OCTETS, segment.offset + at * ROW_OCTETS))
-                self._latest = (message, row)
-                return row
-            at -= segment.messages
-        raise IndexError(message)
+        if not 0 <= message < len(self):
+            raise IndexError(message)
+        block, at = divmod(message, NEAR_ROWS)
+        if self._near[0] != block:
+            self._near = (block, self._rows_octets(block * NEAR_ROWS, (block + 1) * NEAR_ROWS))
+        row = self._unpacked(self._near[1][at * ROW_OCTETS : (at + 1) * ROW_OCTETS])
+        self._latest = (message, row)
+        return row
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Yield the rows of all messages from one on."""
@@ -126,19 +131,20 @@ class StoredIndex:
     def extents(self, messages: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield where each of some messages, in rising order, begins, and where the next one does."""
         block, octets = -1, b""
+        end = 0
         for message in messages:
             if message // BLOCK_ROWS != block:
                 block = message // BLOCK_ROWS
-                octets = self._block(block)
+                octets = self._rows_octets(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS)
             at = message % BLOCK_ROWS * ROW_OCTETS
             extent = unpacked_extent(octets[at : at + ROW_OCTETS])
-            if extent is None:
+            if extent is None or not end <= extent[0] < extent[1] <= self.size:
                 raise self._damaged()
+            end = extent[1]
             yield extent
 
-    def _block(self, block: int) -> bytes:
-        """Return the rows of up to :data:`BLOCK_ROWS` messages."""
-        first, last = block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS
+    def _rows_octets(self, first: int, last: int) -> bytes:
+        """Return the rows of some messages as they are stored, as many as there are."""
         pieces = []
         for segment in self.header.segments:
             start, end = max(first, 0), min(last, segment.messages)
@@ -175,12 +181,26 @@ class StoredIndex:
         return self.row(message).has_dot_lines
 
     def copies_of(self, digest: bytes) -> int:
-        """Return how many messages have a digest."""
-        bit = filter_bit(digest, self.header.filter_octets)
-        octet = os.pread(self._fd, 1, HEADER_OCTETS + bit // 8)
-        if octet and not octet[0] & (1 << bit % 8):
+        """Return how many messages have a digest.
+
+        Raises:
+            TemporaryFailure: The file is damaged, and gone now.
+        """
+        block, bit = filter_place(digest, self.header.filter_octets)
+        if not self.filter_block(block)[bit >> 3] & (1 << (bit & 7)):
             return 0
         return sum(row.digest == digest for row in self.rows())
+
+    def filter_block(self, number: int) -> bytearray:
+        """Return the bits of one block of the filter.
+
+        Raises:
+            TemporaryFailure: The file is damaged, and gone now.
+        """
+        bits = unpacked_filter_block(self.read(FILTER_BLOCK_OCTETS, HEADER_OCTETS + number * FILTER_BLOCK_OCTETS))
+        if bits is None:
+            raise self._damaged()
+        return bits
 
     def read(self, length: int, offset: int) -> bytes:
         """Return octets of the file.
@@ -208,13 +228,19 @@ class StoredIndex:
 
     def _unpacked(self, octets: bytes) -> Row:
         row = unpacked_row(octets)
-        if row is None:
+        if row is None or not row.is_possible(self.size):
             raise self._damaged()
         return row
 
     def _damaged(self) -> TemporaryFailure:
         self.discard()
         return TemporaryFailure(f"{self._path} was damaged and is removed; the next login makes it anew")
+
+
+def is_private(status: os.stat_result) -> bool:
+    """Tell whether a file is one that only this user can have written."""
+    is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+    return is_ours and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
 class _Numbers(Sequence[int]):

@@ -3,7 +3,7 @@
 Little-endian: a header of :data:`HEADER_OCTETS`; a filter, one bit for each of many hash values, that says which
 digests are certainly new; then segments. A segment has one row for each message, the lines of LIST, and the lines of
 UIDL, ready to send. New mail is one more segment; the header is written last, so what it does not speak of does not
-exist. Header and rows carry checksums of their own, the lines one for each segment.
+exist. Header, rows and the blocks of the filter carry checksums of their own, the lines one for each segment.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ MAX_SEGMENTS = 32
 FILTER_BITS_PER_MESSAGE = 32
 """One new message in some thirty is then looked for among all rows without need."""
 
-MIN_FILTER_OCTETS = 64
+FILTER_BLOCK_OCTETS = 512
+"""The filter is read and written in blocks, the least that a disk writes; each ends in its checksum."""
 
-_MAGIC = b"popframe index 1"
+_MAGIC = b"popframe index 2"
 _HEADER = struct.Struct("<16s5Q5QI?")  # magic, the spool's state, five numbers, segments, whether it is settled
 _STORED_SEGMENT = struct.Struct("<QQQQIIQQ")
 _ROW = struct.Struct("<6QII16sIB")
 _EXTENT = struct.Struct("<Q24xQ")  # first and fifth field of a row
 _CHECKSUM = struct.Struct("<I")
 ROW_OCTETS = _ROW.size + _CHECKSUM.size
+_FILTER_BITS_OCTETS = FILTER_BLOCK_OCTETS - _CHECKSUM.size
 
 
 class Row(NamedTuple):
@@ -65,6 +67,10 @@ class Row(NamedTuple):
     digest: bytes
     copy: int
     has_dot_lines: bool
+
+    def is_possible(self, size: int) -> bool:
+        """Tell whether a message can be there in a spool of that size."""
+        return self.start < self.content <= self.end <= self.next <= size and self.start < self.header_end <= self.next
 
     @property
     def uid(self) -> str:
@@ -161,7 +167,9 @@ class Header:
             if not is_inside or not 0 < segment.messages <= segment.stored_messages:
                 return False
             at = segment.uid_offset + segment.uid_octets
-        return sum(segment.messages for segment in self.segments) == self.count and self.filter_octets > 0
+        return sum(segment.messages for segment in self.segments) == self.count and (
+            self.filter_octets > 0 and self.filter_octets % FILTER_BLOCK_OCTETS == 0
+        )
 
 
 def unpacked_row(octets: bytes) -> Row | None:
@@ -189,6 +197,29 @@ def packed_rows(rows: Sequence[Row], list_ends: Sequence[int], uid_ends: Sequenc
     return b"".join(pieces)
 
 
-def filter_bit(digest: bytes, filter_octets: int) -> int:
-    """Return which bit of the filter stands for a digest, which is as good as random already."""
-    return int.from_bytes(digest[:8], "little") % (filter_octets * 8)
+def filter_octets_for(messages: int) -> int:
+    """Return how long the filter is for a number of messages."""
+    blocks = -(-messages * FILTER_BITS_PER_MESSAGE // (8 * _FILTER_BITS_OCTETS))
+    return max(blocks, 1) * FILTER_BLOCK_OCTETS
+
+
+def filter_place(digest: bytes, filter_octets: int) -> tuple[int, int]:
+    """Return which block of the filter, and which bit of it, stands for a digest; it is as good as random."""
+    blocks = filter_octets // FILTER_BLOCK_OCTETS
+    return divmod(int.from_bytes(digest[:8], "little") % (blocks * _FILTER_BITS_OCTETS * 8), _FILTER_BITS_OCTETS * 8)
+
+
+def empty_filter_block() -> bytearray:
+    """Return the bits of a block that stands for no digest."""
+    return bytearray(_FILTER_BITS_OCTETS)
+
+
+def packed_filter_block(bits: bytearray) -> bytes:
+    """Return a block as it is stored."""
+    return bytes(bits) + _CHECKSUM.pack(zlib.crc32(bits))
+
+
+def unpacked_filter_block(octets: bytes) -> bytearray | None:
+    """Read the bits of a stored block; None when it is damaged."""
+    bits = bytearray(octets[:_FILTER_BITS_OCTETS])
+    return bits if packed_filter_block(bits) == octets else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from popframe import Refusal
 from popframe_store_mbox.file import FileState
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.index_format import Row
 from popframe_store_mbox.index_writing import Sums, extend_index
+from popframe_store_mbox.indexed import USELESS
 from popframe_store_mbox.status_header import Stamp
 from popframe_store_mbox.update import Update
 
@@ -42,7 +42,7 @@ def follow_update(
         passed = Sums()
         rows = _surviving_rows(index, first, deleted, update.stamps, passed)
         extend_index(index_path, index, first, rows, passed, state, is_settled=False)
-    except (Refusal, OSError):
+    except USELESS:
         index.discard()
 
 

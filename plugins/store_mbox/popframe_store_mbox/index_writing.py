@@ -7,30 +7,38 @@ a cache, its checksums tell what a crash left of it, and without one the spool i
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-import secrets
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
+from typing import Self
 
 from popframe_store_mbox.columns import Index
-from popframe_store_mbox.file import FileState, write_at
-from popframe_store_mbox.index_file import StoredIndex, cut_segments
+from popframe_store_mbox.file import FileState, is_at, write_at
+from popframe_store_mbox.index_file import StoredIndex, cut_segments, is_private
 from popframe_store_mbox.index_format import (
     FILTER_BITS_PER_MESSAGE,
+    FILTER_BLOCK_OCTETS,
     HEADER_OCTETS,
     MAX_SEGMENTS,
-    MIN_FILTER_OCTETS,
     ROW_OCTETS,
     Header,
     Row,
     Segment,
-    filter_bit,
+    empty_filter_block,
+    filter_octets_for,
+    filter_place,
+    packed_filter_block,
     packed_rows,
 )
 from popframe_store_mbox.uid import uid_of
+
+NEW_SUFFIX = "-new"
+"""Behind the name of an index that is not whole yet."""
 
 BATCH_ROWS = 4096
 """Rows rendered at a time: some megabytes of memory, whatever the number of messages."""
@@ -47,14 +55,52 @@ def copies_among(index: StoredIndex, count: int) -> Callable[[bytes], int]:
     return lambda digest: behind[digest] if digest in behind else index.copies_of(digest)
 
 
+class _Filter:
+    """The filter of an index that is written: all of it, or the blocks that change."""
+
+    def __init__(self, octets: int, stored_block: Callable[[int], bytearray]) -> None:
+        """Begin with the digests of an index.
+
+        Args:
+            octets: The length of its filter.
+            stored_block: Reads the bits of a block.
+        """
+        self._octets = octets
+        self._stored_block = stored_block
+        self._blocks: dict[int, bytearray] = {}
+
+    @classmethod
+    def empty(cls, octets: int) -> Self:
+        """Begin with no digest."""
+        made = cls(octets, lambda _: empty_filter_block())
+        made._blocks = {number: empty_filter_block() for number in range(octets // FILTER_BLOCK_OCTETS)}
+        return made
+
+    def add(self, digest: bytes) -> None:
+        """Let it know of a digest.
+
+        Raises:
+            TemporaryFailure: The index is damaged, and gone.
+        """
+        number, bit = filter_place(digest, self._octets)
+        bits = self._blocks.get(number)
+        if bits is None:
+            bits = self._blocks[number] = self._stored_block(number)
+        bits[bit >> 3] |= 1 << (bit & 7)
+
+    def write(self, fd: int) -> None:
+        """Write all blocks of a new one, or those that something was added to."""
+        for number, bits in self._blocks.items():
+            write_at(fd, packed_filter_block(bits), HEADER_OCTETS + number * FILTER_BLOCK_OCTETS)
+
+
 def write_index(path: str, scanned: Index, state: FileState, *, is_settled: bool) -> None:
     """Write an index for a spool that was scanned whole.
 
     Raises:
         OSError: It cannot be written; an old one is as it was.
     """
-    filter_octets = max(len(scanned) * FILTER_BITS_PER_MESSAGE // 8, MIN_FILTER_OCTETS)
-    _write_anew(path, scanned_rows(scanned), filter_octets, state, is_settled=is_settled)
+    _write_anew(path, scanned_rows(scanned), filter_octets_for(len(scanned)), state, is_settled=is_settled)
 
 
 def compact_index(path: str, index: StoredIndex) -> None:
@@ -64,18 +110,18 @@ def compact_index(path: str, index: StoredIndex) -> None:
         OSError: It cannot be written; the old one is as it was.
         TemporaryFailure: The old one is damaged, and gone.
     """
-    filter_octets = max(len(index) * FILTER_BITS_PER_MESSAGE // 8, MIN_FILTER_OCTETS)
-    _write_anew(path, index.rows(), filter_octets, index.header.state, is_settled=index.header.is_settled)
+    header = index.header
+    _write_anew(path, index.rows(), filter_octets_for(len(index)), header.state, is_settled=header.is_settled)
 
 
 def _write_anew(path: str, rows: Iterator[Row], filter_octets: int, state: FileState, *, is_settled: bool) -> None:
-    temporary = f"{path}.{secrets.token_hex(8)}"
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    temporary = path + NEW_SUFFIX
+    fd = _open_new(temporary)
     try:
         end = HEADER_OCTETS + filter_octets
-        bits = bytearray(filter_octets)
-        segment, total, copies = _write_segment(fd, rows, 0, end, bits)
-        write_at(fd, bits, HEADER_OCTETS)
+        written = _Filter.empty(filter_octets)
+        segment, total, copies = _write_segment(fd, rows, 0, end, written)
+        written.write(fd)
         segments = (segment,) if segment.messages else ()
         end = segment.uid_offset + segment.uid_octets
         header = Header(state, is_settled, segment.messages, total, copies, filter_octets, end, segments)
@@ -87,6 +133,33 @@ def _write_anew(path: str, rows: Iterator[Row], filter_octets: int, state: FileS
         raise
     finally:
         os.close(fd)
+
+
+def _open_new(path: str) -> int:
+    """Open the file that will be the index, empty; one that a killed process has left is used again.
+
+    Raises:
+        OSError: It cannot be had: another session is writing it, or somebody else's file is there.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _refuse_other(path, fd)
+        os.ftruncate(fd, 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _refuse_other(path: str, fd: int) -> None:
+    """Make sure that a file is ours, and still has its name: a session before may have renamed it meanwhile.
+
+    Raises:
+        FileExistsError: It is not.
+    """
+    if not (is_private(os.fstat(fd)) and is_at(path, fd)):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
 @dataclass(slots=True)
@@ -129,11 +202,9 @@ def extend_index(
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         filter_octets = index.header.filter_octets
-        bits = bytearray(os.pread(fd, filter_octets, HEADER_OCTETS))
-        before = bytes(bits)
-        segment, total, copies = _write_segment(fd, rows, kept, index.header.end, bits)
-        if bits != before:
-            write_at(fd, bits, HEADER_OCTETS)
+        extended = _Filter(filter_octets, index.filter_block)
+        segment, total, copies = _write_segment(fd, rows, kept, index.header.end, extended)
+        extended.write(fd)
         end = index.header.end
         if segment.messages:
             segments = (*segments, segment)
@@ -164,7 +235,7 @@ def scanned_rows(scanned: Index) -> Iterator[Row]:
         yield Row._make((*numbers, list_end, uid_end, digest, copy, has_dots))
 
 
-def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, bits: bytearray) -> tuple[Segment, int, int]:
+def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, known: _Filter) -> tuple[Segment, int, int]:
     """Write a segment behind everything else; return it, the sum of the sizes, and the number of further copies.
 
     The rows are written as they come; the lines, whose place is known only afterwards, are kept until then.
@@ -180,8 +251,7 @@ def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, bits: 
         uid_ends = list(accumulate(map(len, named), initial=uid_end))[1:]
         write_at(fd, packed_rows(batch, list_ends, uid_ends), offset + count * ROW_OCTETS)
         for row in batch:
-            bit = filter_bit(row[8], len(bits))
-            bits[bit >> 3] |= 1 << (bit & 7)
+            known.add(row[8])
             total += row[5]
             copies += row[9] > 1
         list_lines.append(b"".join(listed))

@@ -6,6 +6,7 @@ says of a message is believed only when the message's own From_ line and header 
 
 from __future__ import annotations
 
+import struct
 from itertools import chain
 
 from popframe import Refusal
@@ -26,6 +27,10 @@ from popframe_store_mbox.uid import head_digest, without_volatile_fields
 
 SMALL_SPOOL_OCTETS = 64 * 1024
 """Up to this length a spool is scanned each time: that costs less than an index."""
+
+
+USELESS = (Refusal, OSError, struct.error)
+"""What an index raises that is damaged, cannot be read or written, or has numbers that lead to impossible ones."""
 
 
 def messages_of(
@@ -50,7 +55,7 @@ def messages_of(
     if stored is not None:
         try:
             present = _brought_up_to_date(stored, spool, state, index_path, is_settled=is_settled)
-        except (Refusal, OSError):
+        except USELESS:
             present = None
         if present is not stored:
             stored.close()

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
-from popframe import TemporaryFailure
+from popframe import PermanentFailure, TemporaryFailure
 from popframe_store_mbox.file import read_at, sync_directory, write_at
 from popframe_store_mbox.journal_format import (
     HEADER_OCTETS,
@@ -38,7 +38,7 @@ from popframe_store_mbox.journal_format import (
     is_ours,
     open_journal,
     parts_of,
-    read_header,
+    read_journal,
 )
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.splice import Part, Span, buffers
@@ -322,7 +322,7 @@ def finish_journals(place: Place, spool: int) -> None:
     """Bring a change to its end that a killed process has begun; the caller holds the locks.
 
     Raises:
-        PermanentFailure: There is a file of that name which is not ours.
+        PermanentFailure: There is a file of that name which is not ours, or one that is needed and damaged.
         TemporaryFailure: It cannot be finished now.
         OSError: The same.
     """
@@ -347,14 +347,34 @@ def finish_journals(place: Place, spool: int) -> None:
     elif journal.is_untouched(spool):
         journal.dismiss(spool)
     else:
-        aside = f"{path}.{time.time_ns()}"
-        os.rename(path, aside)
+        aside = _set_aside(path)
         _logger.error("another program changed the spool after an interrupted update; what it kept is in %s", aside)
 
 
 def _loaded(place: Place, path: str, spool: int) -> Journal | None:
-    header = read_header(path, spool)
-    return None if header is None else Journal(path, header, _companion_path(place, header.companion))
+    """Return a journal; None when there is none, or one that was not written to its end.
+
+    Raises:
+        PermanentFailure: The spool is marked for it, and it is not as it was written.
+    """
+    reading = read_journal(path, spool)
+    if reading.header is None:
+        if not reading.is_blank:
+            _logger.error("the journal %s is damaged; what can be read of it is in %s", path, _set_aside(path))
+        return None
+    journal = Journal(path, reading.header, _companion_path(place, reading.header.companion))
+    if reading.is_whole:
+        return journal
+    if journal.is_begun(spool):
+        raise PermanentFailure(f"{path} is damaged, and the spool waits for what it holds")
+    return None
+
+
+def _set_aside(path: str) -> str:
+    """Give a journal another name, which is returned: people may find in it what is nowhere else."""
+    aside = f"{path}.{time.time_ns()}"
+    os.rename(path, aside)
+    return aside
 
 
 def _companion_path(place: Place, companion: Companion) -> str:

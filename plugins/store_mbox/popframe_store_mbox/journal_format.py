@@ -130,8 +130,26 @@ def is_ours(status: os.stat_result, spool: int) -> bool:
     return is_file and status.st_uid in owners and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def read_header(path: str, spool: int) -> Header | None:
-    """Read a journal; None when there is none, or not a complete one.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found where a journal may be.
+
+    Attributes:
+        header: Its header; None when there is no journal, or one whose header is not as it was written.
+        is_whole: What follows the header is as it was written.
+        is_blank: The header was never written, so that nobody can have gone on from there.
+    """
+
+    header: Header | None
+    is_whole: bool = False
+    is_blank: bool = False
+
+
+NO_JOURNAL = Reading(None, is_blank=True)
+
+
+def read_journal(path: str, spool: int) -> Reading:
+    """Read a journal, and make sure that it is as it was written.
 
     Raises:
         PermanentFailure: It is not ours, or one of another version.
@@ -140,15 +158,13 @@ def read_header(path: str, spool: int) -> Header | None:
     try:
         fd = open_journal(path, spool)
     except FileNotFoundError:
-        return None
+        return NO_JOURNAL
     try:
         octets = read_at(fd, HEADER_OCTETS, 0)
         if octets.startswith(_KIND) and not octets.startswith(_MAGIC):
             raise PermanentFailure(f"{path} is in the way: it was written by another version of this program")
-        if not octets.startswith(_MAGIC) or len(octets) < HEADER_OCTETS:
-            return None
-        if _CHECKSUM.pack(zlib.crc32(octets[: _HEADER.size])) != octets[_HEADER.size :]:
-            return None
+        if len(octets) < HEADER_OCTETS or _CHECKSUM.pack(zlib.crc32(octets[: _HEADER.size])) != octets[_HEADER.size :]:
+            return Reading(None, is_blank=not octets.strip(b"\0"))
         _, inode, offset, old_size, length, mark, guard, companion, own_length, checksum = _HEADER.unpack(
             octets[: _HEADER.size]
         )
@@ -160,7 +176,7 @@ def read_header(path: str, spool: int) -> Header | None:
         is_whole = found == checksum and sum(run.length for run in read_runs(fd, header)) == length
     finally:
         os.close(fd)
-    return header if is_whole else None
+    return Reading(header, is_whole)
 
 
 class Run(NamedTuple):

@@ -107,9 +107,11 @@ class MboxMaildrop:
         """
         if self._snapshot is None:
             raise TemporaryFailure(f"{self._place.spool} has no message {index}")
-        position = self._snapshot.index.content[index]
-        end = self._snapshot.index.end[index]
-        if not self._snapshot.is_scanned and not self._snapshot.has_in_place(self._file, index):
+        with os_errors_refused(f"reading message {index} of {self._place.spool}"):
+            position = self._snapshot.index.content[index]
+            end = self._snapshot.index.end[index]
+            is_in_place = self._snapshot.is_scanned or self._snapshot.has_in_place(self._file, index)
+        if not is_in_place:
             self._snapshot.index.discard()
             raise TemporaryFailure(f"message {index} of {self._place.spool} is not where its index says")
         while position < end:

@@ -84,34 +84,19 @@ def scan(
     return index
 
 
-def first_from_line(window: bytes, at: int, size: int) -> re.Match[bytes] | None:
-    """Find the first From_ line, after blank lines at most; None in a file without anything else.
-
-    Args:
-        window: The first octets.
-        at: Their offset in the file.
-        size: Length of the file.
-
-    Raises:
-        PermanentFailure: There is something else.
-    """
-    blank = _BLANK_LINES.match(window)
-    start = blank.end() if blank else 0
-    found = FROM_LINE.match(window, start)
-    if found is None and at + start < size:
-        begin = window[start : start + SHOWN_OCTETS]
-        raise PermanentFailure(f"not an mbox file: at offset {at + start} is {begin!r}, not a From_ line")
-    return found
-
-
 def refuse_other_than_mbox(fd: int, size: int) -> None:
-    """Make sure that a file begins as an mbox file does, without scanning it.
+    """Make sure that a file begins as an mbox file does, without scanning all of it.
 
     Raises:
         PermanentFailure: It does not.
         OSError: It cannot be read.
     """
-    first_from_line(read_at(fd, min(size, WINDOW_OCTETS), 0), 0, size)
+    scanner = _Scanner(fd, size, 0, keeps_stored_uids=False)
+    for at in range(0, size, WINDOW_OCTETS):
+        scanner.take_window(at, WINDOW_OCTETS)
+        if scanner.has_begun:
+            return
+    scanner.finish()
 
 
 class _Scanner:
@@ -120,7 +105,7 @@ class _Scanner:
     def __init__(self, fd: int, size: int, first: int, *, keeps_stored_uids: bool) -> None:
         self._fd = fd
         self._size = size
-        self._first = first
+        self._blank_end = first
         self._index = Index(size)
         self._keeps_stored_uids = keeps_stored_uids
         self._at = 0
@@ -131,13 +116,18 @@ class _Scanner:
         self._content = 0
         self._claim = _NO_CLAIM
 
+    @property
+    def has_begun(self) -> bool:
+        """The first message was found."""
+        return self._start >= 0
+
     def take_window(self, at: int, length: int) -> None:
         """Find the From_ lines that follow the line ends of one window; the last of them may reach beyond it."""
         self._window = read_at(self._fd, min(length + MAX_FROM_LINE_OCTETS, self._size - at), at)
         self._at = at
         self._has_cr = b"\r" in self._window
-        if at == self._first:
-            self._take_first_line()
+        if self._start < 0 and not self._has_first_line():
+            return
         for found in NEXT_FROM_LINE.finditer(self._window):
             if found.start() >= length:
                 break
@@ -148,16 +138,40 @@ class _Scanner:
                 self._begin_message(position, at + found.end(1))
 
     def finish(self) -> Index:
-        """End the last message at the end of the file."""
+        """End the last message at the end of the file.
+
+        Raises:
+            PermanentFailure: There is none, but something else.
+        """
         if self._start >= 0:
             self._end_message(self._size)
+        elif self._blank_end < self._size:
+            raise self._not_mbox()
         return self._index
 
-    def _take_first_line(self) -> None:
-        """Find the first message, after blank lines at most."""
-        found = first_from_line(self._window, self._at, self._size)
+    def _has_first_line(self) -> bool:
+        """Find the first message, after blank lines at most; False when this window does not reach so far.
+
+        Raises:
+            PermanentFailure: There is something else.
+        """
+        blank = _BLANK_LINES.match(self._window, self._blank_end - self._at)
+        start = blank.end() if blank else 0
+        self._blank_end = self._at + start
+        found = FROM_LINE.match(self._window, start)
         if found:
-            self._begin_message(self._at + found.start(), self._at + found.end(1))
+            self._begin_message(self._at + start, self._at + found.end(1))
+            return True
+        left = len(self._window) - start
+        is_last = self._at + len(self._window) == self._size
+        if left >= MAX_FROM_LINE_OCTETS or (is_last and left):
+            raise self._not_mbox()
+        return False
+
+    def _not_mbox(self) -> PermanentFailure:
+        start = self._blank_end - self._at
+        begin = self._window[start : start + SHOWN_OCTETS]
+        return PermanentFailure(f"not an mbox file: at offset {self._blank_end} is {begin!r}, not a From_ line")
 
     def _begin_message(self, start: int, content: int) -> None:
         self._start = start

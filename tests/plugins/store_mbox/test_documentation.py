@@ -33,5 +33,5 @@ def test_the_formats_have_the_lengths_that_they_have(text: str) -> None:
     assert f"up to {index_format.MAX_SEGMENTS} segments" in text
     assert f"| each segment: rows | {index_format.ROW_OCTETS} for each message |" in text
     bits = index_format.FILTER_BITS_PER_MESSAGE
-    assert f"| filter | {bits // 8} for each message, at least {index_format.MIN_FILTER_OCTETS} |" in text
+    assert f"| filter | {bits // 8} for each message, in blocks of {index_format.FILTER_BLOCK_OCTETS} |" in text
     assert f"up to {indexed.SMALL_SPOOL_OCTETS // 1024} KiB have none" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import tempfile
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from popframe import Account, TemporaryFailure
 from popframe_store_mbox import Settings, StoreMbox, indexed
 from popframe_store_mbox.index_file import StoredIndex
-from popframe_store_mbox.index_format import HEADER_OCTETS, MAX_SEGMENTS
+from popframe_store_mbox.index_format import HEADER_OCTETS, MAX_SEGMENTS, ROW_OCTETS, Row, packed_rows
 from popframe_store_mbox.scan import scan
 
 ALICE = Account("alice")
@@ -43,6 +44,19 @@ def spool(tmp_path: Path) -> Path:
 def index_of(spool: Path) -> Path:
     """Return where the index of a spool is."""
     return spool.with_name(f".{spool.name}.popframe-index")
+
+
+def replace_in_index(spool: Path, message: int, column: str, number: int) -> None:
+    """Let the index say something else of a message, with a checksum that is right."""
+    index = StoredIndex.load(str(index_of(spool)))
+    assert index is not None
+    row = index.row(message)
+    values = [number if name == column else value for name, value in zip(Row._fields, row, strict=True)]
+    octets = packed_rows([Row._make(values)], [row.list_end], [row.uid_end])
+    with index_of(spool).open("r+b") as file:
+        file.seek(index.header.segments[0].offset + message * ROW_OCTETS)
+        file.write(octets)
+    index.close()
 
 
 def listing(spool: Path, deleted: set[int] | None = None) -> tuple[list[int], list[str], bytes, bytes, list[bytes]]:
@@ -153,6 +167,57 @@ def test_a_damaged_index_costs_a_login_at_most(spool: Path, seed: int) -> None:
         assert listing(spool) == expected(spool)
     except TemporaryFailure:
         assert listing(spool) == expected(spool)
+
+
+def test_a_damaged_filter_does_not_give_two_messages_one_unique_id(spool: Path) -> None:
+    """Whether a message was there before is asked of the filter alone, so it must be sound (RFC 1939 section 7)."""
+    listing(spool)
+    path = index_of(spool)
+    octets = bytearray(path.read_bytes())
+    octets[HEADER_OCTETS : HEADER_OCTETS + 64] = bytes(64)
+    path.write_bytes(octets)
+    with spool.open("ab") as file:
+        file.write(entry(3))
+
+    assert listing(spool) == expected(spool)
+
+
+@pytest.mark.parametrize("column", ["start", "content", "header_end", "end", "next"])
+@pytest.mark.parametrize("number", [0, 1 << 40, (1 << 64) - 1])
+def test_an_index_with_impossible_places_is_not_believed(spool: Path, column: str, number: int) -> None:
+    """Its checksums may be right, and a message cannot be there: nothing is read at such a place."""
+    os.utime(spool, ns=(0, 0))
+    listing(spool)
+    replace_in_index(spool, 5, column, number)
+    try:
+        assert listing(spool) == expected(spool)
+    except TemporaryFailure:
+        assert listing(spool) == expected(spool)
+
+
+def test_an_index_whose_sum_cannot_be_is_not_believed(spool: Path) -> None:
+    """A last message larger than all together would leave less than nothing when it is looked at again."""
+    listing(spool)
+    replace_in_index(spool, 9, "octets", 1 << 40)
+
+    assert listing(spool) == expected(spool)
+
+
+def test_a_disk_that_fails_is_a_refusal(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client hears ``-ERR [SYS/TEMP]`` as long as nothing of the message is sent (RFC 3206 section 4)."""
+
+    def fail(fd: int, length: int, offset: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    listing(spool)
+    maildrop = StoreMbox(Settings(spool_dir=spool.parent)).popframe_open_maildrop(ALICE)
+    try:
+        monkeypatch.setattr(os, "pread", fail)
+
+        with pytest.raises(TemporaryFailure, match="reading message 3"):
+            next(maildrop.read_message(3))
+    finally:
+        maildrop.close()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory", "fifo", "readable by all", "foreign"])

@@ -90,6 +90,18 @@ def test_blank_lines_at_the_beginning_belong_to_no_message() -> None:
     assert texts(b"\n") == []
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("window_octets", [1, 2048, 4096])
+def test_blank_lines_at_the_beginning_may_be_more_than_a_window(line_end: bytes, window_octets: int) -> None:
+    """Where a file is cut for reading has no part in whether it is an mbox file."""
+    blank = line_end * 5000
+
+    assert list(scan_octets(blank, window_octets).uids) == []
+    assert list(scan_octets(blank + FROM + b"A: 1\n\na\n", window_octets).start) == [len(blank)]
+    with pytest.raises(PermanentFailure, match=f"at offset {len(blank)} is b'x"):
+        scan_octets(blank + b"x" + line_end, window_octets)
+
+
 @pytest.mark.parametrize("octets", [b"Subject: a\n\nb\n", b"\0" * 100, b"From bob\n\n", FROM[:-1], b"\n>" + FROM])
 def test_file_that_does_not_begin_with_a_from_line_is_refused(octets: bytes) -> None:
     """What is not mbox is left alone; the log says what was found."""
