@@ -19,7 +19,11 @@ pytestmark = [
 ]
 
 ALICE = Account("alice")
+LONG = bool(os.environ.get("POPFRAME_LONG"))
 COUNT = 6
+CACHES = ("popframe-lock", "popframe-index", "popframe-index-new")
+"""What may stay: the handle of a lock, the index, and the file that the next index is written to."""
+
 REFUSED = 3
 """Exit status of the scenario when the session was told that something did not work."""
 
@@ -118,7 +122,7 @@ class Site:
         expected = {"alice", ".alice.pop"} if self.next_is_classic else {"alice"}
         places = [place for place in (self.folder, self.state_dir) if place]
         names = {path.name for place in places for path in place.iterdir()}
-        return {name for name in names - expected if not name.endswith(("popframe-lock", "popframe-index"))}
+        return {name for name in names - expected if not name.endswith(CACHES)}
 
 
 def read(site: Site, *, is_prepared: bool = False) -> dict[str, bytes]:
@@ -313,3 +317,49 @@ def test_a_delivery_that_is_killed_at_any_call_is_whole_or_not_there(harness: Cr
         assert list(found)[:COUNT] == uids
         assert list(found.values())[:COUNT] == MESSAGES
         assert site.litter() == set(), point
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("variant", ["in place", "stamping", "private copy"])
+def test_who_dies_while_mending_leaves_what_can_be_mended(harness: CrashHarness, tmp_path: Path, variant: str) -> None:
+    """A session dies in the middle of a change, and so does the one that would bring it to its end (H-086)."""
+    site = Site(tmp_path / "mail", None, 64 * 1024, {1, 3, 5}, arrives=True)
+    site.folder.mkdir()
+    if variant == "stamping":
+        site.settings, site.seen = {"status_headers": "popper"}, {0, 2}
+    elif variant == "private copy":
+        site.settings, site.backlog = {"private_copy": True}, BACKLOG
+    site.prepare()
+    uids = list(read(site))
+    site.prepare()
+    states = list(interrupted(harness, site))
+    assert len(states) > 3
+    for point, state in states if LONG else states[::4]:
+        mending = {**site.argument, "deleted": [], "arrives": "", "seen": []}
+        restore(site.folder, state)
+        for second in list(harness.points(mending)):
+            restore(site.folder, state)
+            _, did_come = harness.run(mending, second, KILL)
+            assert did_come
+            look(site, uids, point)
+
+
+def interrupted(harness: CrashHarness, site: Site) -> Iterator[tuple[Point, dict[str, tuple[bytes, int]]]]:
+    """Yield the files that are left where a session dies in the middle of a change, each kind of moment once."""
+    for point in list(harness.points(site.argument)):
+        site.prepare()
+        harness.run(site.argument, point, KILL)
+        state = {path.name: (path.read_bytes(), path.stat().st_mode) for path in site.folder.iterdir()}
+        if {".alice.popframe-redo", ".alice.popframe-move"} & state.keys():
+            yield point, state
+
+
+def restore(folder: Path, state: dict[str, tuple[bytes, int]]) -> None:
+    """Put files back as they were."""
+    for path in folder.iterdir():
+        path.unlink()
+    for name, (content, mode) in state.items():
+        path = folder / name
+        path.write_bytes(content)
+        path.chmod(mode)
+        os.utime(path, (0, 0))
