@@ -28,6 +28,9 @@ RUNS_AT_ONCE = 1024
 MARK_OCTETS = 8
 """At an offset that is a multiple of its length it lies within one sector, which a disk writes whole or not at all."""
 
+MAX_SIZE = 2**60
+"""No file is longer; what says so is damaged, and must not lead to offsets that no system call takes."""
+
 _MAGIC = b"popframe redo 2\n"
 _KIND = b"popframe redo"
 _HEADER = struct.Struct("<16sQQQQ8s8sQQI")
@@ -163,20 +166,30 @@ def read_journal(path: str, spool: int) -> Reading:
         octets = read_at(fd, HEADER_OCTETS, 0)
         if octets.startswith(_KIND) and not octets.startswith(_MAGIC):
             raise PermanentFailure(f"{path} is in the way: it was written by another version of this program")
-        if len(octets) < HEADER_OCTETS or _CHECKSUM.pack(zlib.crc32(octets[: _HEADER.size])) != octets[_HEADER.size :]:
+        header = _parsed(octets)
+        if header is None:
             return Reading(None, is_blank=not octets.strip(b"\0"))
-        _, inode, offset, old_size, length, mark, guard, companion, own_length, checksum = _HEADER.unpack(
-            octets[: _HEADER.size]
-        )
-        header = Header(inode, offset, old_size, length, mark, guard, Companion(companion), own_length, checksum)
         size = os.fstat(fd).st_size
         found = 0
         for position in range(HEADER_OCTETS, size, PIECE_OCTETS):
             found = zlib.crc32(read_at(fd, PIECE_OCTETS, position), found)
-        is_whole = found == checksum and sum(run.length for run in read_runs(fd, header)) == length
+        is_whole = found == header.checksum and _is_table_possible(fd, header)
     finally:
         os.close(fd)
     return Reading(header, is_whole)
+
+
+def _parsed(octets: bytes) -> Header | None:
+    """Read a header; None when it is not one of ours, whole and possible."""
+    if len(octets) < HEADER_OCTETS or _CHECKSUM.pack(zlib.crc32(octets[: _HEADER.size])) != octets[_HEADER.size :]:
+        return None
+    magic, inode, offset, old_size, length, mark, guard, companion, own_length, checksum = _HEADER.unpack(
+        octets[: _HEADER.size]
+    )
+    is_possible = magic == _MAGIC and max(offset, old_size, length, own_length) <= MAX_SIZE and own_length <= length
+    if not is_possible or companion not in Companion.__members__.values():
+        return None
+    return Header(inode, offset, old_size, length, mark, guard, Companion(companion), own_length, checksum)
 
 
 class Run(NamedTuple):
@@ -209,6 +222,16 @@ def read_runs(fd: int, header: Header) -> Iterator[Run]:
             is_of_copy, start, length = _RUN.unpack_from(octets, at)
             yield Run(bool(is_of_copy), start, length)
         position += RUNS_AT_ONCE * _RUN.size
+
+
+def _is_table_possible(fd: int, header: Header) -> bool:
+    """Tell whether the runs are those of the header, and inside of what they are of."""
+    length = 0
+    for run in read_runs(fd, header):
+        if run.start + run.length > (MAX_SIZE if run.is_of_copy else header.own_length):
+            return False
+        length += run.length
+    return length == header.length
 
 
 def parts_of(fd: int, header: Header, copy: int) -> Iterator[Span]:

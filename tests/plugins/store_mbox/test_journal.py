@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import closing
+import struct
+import zlib
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,20 @@ def test_a_journal_of_another_version_is_left_alone(store: StoreMbox, spool: Pat
     with pytest.raises(PermanentFailure, match="written by another version of this program"):
         store.popframe_open_maildrop(ALICE)
     assert journal.exists()
+
+
+@pytest.mark.parametrize(("at", "value"), [(64, 9), (24, 2**63), (32, 2**63), (40, 2**64 - 1), (72, 2**61)])
+def test_a_header_that_cannot_be_is_damaged_whatever_its_checksum_says(
+    store: StoreMbox, spool: Path, journal: Path, at: int, value: int
+) -> None:
+    """Companion, offset, length before, and both lengths of what follows: nothing goes by them."""
+    octets = bytearray(journal.read_bytes())
+    struct.pack_into("<Q", octets, at, value)
+    struct.pack_into("<I", octets, HEADER_OCTETS - 4, zlib.crc32(octets[: HEADER_OCTETS - 4]))
+    journal.write_bytes(octets)
+    before = spool.read_bytes()
+    with suppress(PermanentFailure):
+        store.popframe_open_maildrop(ALICE).close()
+
+    assert spool.read_bytes() == before
+    assert octets in [path.read_bytes() for path in spool.parent.glob("*redo*")]
