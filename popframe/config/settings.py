@@ -116,9 +116,10 @@ class ServerSettings(CoreSettings):
         description="Where to listen: a list of address:port. Numeric addresses ('127.0.0.1:110', '[::1]:110') or "
         "'localhost'; port 0 lets the system choose one.",
     )
-    isolation: Literal["shared"] = Field(
+    isolation: Literal["shared", "per-user"] = Field(
         default="shared",
-        description="Which process reads the mail. 'shared': the process that talks to the client, for all users.",
+        description="Which process reads the mail. 'shared': the process that talks to the client, for all users. "
+        "'per-user': one that has become the user; needs root, and accounts with user ids.",
     )
     run_as: str | None = Field(
         default=None,

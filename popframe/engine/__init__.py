@@ -4,9 +4,18 @@ Rule of this folder: no socket, no clock, no file, no thread, no random number a
 needs of the outside it asks of a :class:`Backend`; whoever drives it moves the octets and watches the timers.
 """
 
-from popframe.engine.backend import Backend, Login
+from popframe.engine.backend import Backend, Handover, Login
 from popframe.engine.policy import ImplementationShown, Policy
 from popframe.engine.session import Session
 from popframe.engine.table import CommandTable, reserved_verbs
 
-__all__ = ["Backend", "CommandTable", "ImplementationShown", "Login", "Policy", "Session", "reserved_verbs"]
+__all__ = [
+    "Backend",
+    "CommandTable",
+    "Handover",
+    "ImplementationShown",
+    "Login",
+    "Policy",
+    "Session",
+    "reserved_verbs",
+]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from popframe.model import Account, Maildrop, PlainCredentials
+from popframe.model import Account, Maildrop, PlainCredentials, SessionSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,27 @@ class Login:
     maildrop: Maildrop
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A successful login whose session goes on elsewhere: in a process that is the user.
+
+    Attributes:
+        account: Who it is.
+        go_on: Lets it go on with the octets that were received and not yet taken, and returns what it did when it has
+            ended.
+        stop: Ends it from another thread, without an UPDATE state.
+    """
+
+    account: Account
+    go_on: Callable[[bytes], SessionSummary]
+    stop: Callable[[], None]
+
+
 class Backend(Protocol):
     """One session's way to accounts, storage and log; every call may block."""
 
-    def log_in(self, credentials: PlainCredentials) -> Login:
-        """Check the credentials and open the maildrop.
+    def log_in(self, credentials: PlainCredentials) -> Login | Handover:
+        """Check the credentials and open the maildrop, here or elsewhere.
 
         Raises:
             AuthenticationFailed: Wrong credentials, or the account may not log in.

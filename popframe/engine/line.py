@@ -54,6 +54,11 @@ class LineBuffer:
         self._position = end + 1
         return line[:-1] if line.endswith(b"\r") else line
 
+    def take_rest(self) -> bytes:
+        """Take all that was received and not yet taken, for another buffer to go on with."""
+        rest, self._data, self._position = self._data[self._position :], b"", 0
+        return rest
+
     def _discard(self) -> LineFault | None:
         """Throw away the rest of a line that was too long, as far as it has come."""
         end = self._data.find(b"\n", self._position)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from dataclasses import replace
 from typing import Protocol
 
 from popframe.engine import wire
-from popframe.engine.backend import Backend
+from popframe.engine.answer import begun, refused
+from popframe.engine.backend import Backend, Handover, Login
 from popframe.engine.line import LineBuffer, LineFault
 from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy
 from popframe.engine.transaction import Transaction
@@ -73,6 +74,8 @@ class Session:
         username: The name of a USER that PASS may still use; empty for none.
         command_count: Lines that were answered. A timer that watches for inactivity watches this number.
         failed_login_count: Logins that were refused.
+        handover: Where it goes on after a login, if not here: nothing more is to be fed to this object then, and when
+            it has ended there, :meth:`finish_elsewhere` is to be called.
     """
 
     def __init__(self, peer: Peer, backend: Backend, policy: Policy, table: Table) -> None:
@@ -83,6 +86,8 @@ class Session:
         self.username = ""
         self.command_count = 0
         self.failed_login_count = 0
+        self.handover: Handover | None = None
+        self._summary_elsewhere: SessionSummary | None = None
         self._backend = backend
         self._table = table
         self._commands = table.commands(self.state)
@@ -118,7 +123,7 @@ class Session:
         size = 0
         while not self._is_closed and (line := self._lines.next_line()) is not None:
             reply = self._answer(line)
-            if reply is None:
+            if reply is None or self.handover is not None:
                 break
             pieces = (wire.status_line(reply),) if reply.body is None else self._multi_line(reply, reply.body)
             for octets in pieces:
@@ -133,6 +138,24 @@ class Session:
         if buffers:
             yield buffers
 
+    def continue_from(self, login: Login) -> bytes:
+        """Begin after a login that happened elsewhere; return the line that answers it.
+
+        Raises:
+            HookContractError: The storage contradicts itself; the maildrop is closed.
+        """
+        return wire.status_line(self._begin_transaction(login))
+
+    def take_unread(self) -> bytes:
+        """Take what was received and not yet answered, for the session that goes on elsewhere."""
+        return self._lines.take_rest()
+
+    def finish_elsewhere(self, summary: SessionSummary) -> None:
+        """Take note that the session has ended where it went on, and of what it did there."""
+        self._summary_elsewhere = summary
+        self._is_closed = True
+        self.outcome = summary.outcome
+
     def abort(self, outcome: Outcome) -> None:
         """End the session without QUIT: nothing is removed (RFC 1939 section 6), unless the site wants it."""
         if self._is_closed:
@@ -143,6 +166,15 @@ class Session:
 
     def summary(self, session_id: str, duration_seconds: float) -> SessionSummary:
         """Return what the session did, once it is over."""
+        if self._summary_elsewhere is not None:
+            return replace(
+                self._summary_elsewhere,
+                session_id=session_id,
+                peer=self.peer,
+                duration_seconds=duration_seconds,
+                command_count=self.command_count + self._summary_elsewhere.command_count,
+                failed_login_count=self.failed_login_count,
+            )
         summary = SessionSummary(
             session_id=session_id,
             peer=self.peer,
@@ -218,7 +250,13 @@ class Session:
                 self._wrong_password_count += 1
                 if self._wrong_password_count >= self.policy.max_failed_logins:
                     self._end(Outcome.TOO_MANY_ERRORS)
-            return _refused(error)
+            return refused(error)
+        if isinstance(login, Handover):
+            self.handover = login
+            return Reply("")
+        return self._begin_transaction(login)
+
+    def _begin_transaction(self, login: Login) -> Reply:
         try:
             self._transaction = Transaction(login)
         except Exception:
@@ -293,9 +331,9 @@ class Session:
 
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
         try:
-            return _begun(command.handler(self, arguments))
+            return begun(command.handler(self, arguments))
         except NoSuchMessage as error:
-            return _refused(error)
+            return refused(error)
         except CommandSyntaxError as error:
             return self._not_understood(error.wire_text)
         except Exception as error:
@@ -305,7 +343,7 @@ class Session:
             if self.state is State.TRANSACTION and not isinstance(error, (Refusal, HookContractError)):
                 # The maildrop may be half read: whoever goes on with it could be told lies.
                 self._end(Outcome.STORAGE_FAILED)
-            return _refused(refusal)
+            return refused(refusal)
 
     def _refusal_for(self, error: Exception) -> Refusal:
         """Return what the client may be told of an error in this state."""
@@ -349,24 +387,3 @@ class Session:
             step()
         except Exception as error:
             self._backend.report_error(doing, error)
-
-
-def _begun(reply: Reply) -> Reply:
-    """Take the first piece of a reply's body now, so that what cannot be read is refused before ``+OK`` is said.
-
-    Raises:
-        HookContractError: A command extension returned something that is not a reply.
-    """
-    if not (isinstance(reply, Reply) and isinstance(reply.text, str)):
-        raise HookContractError(f"a command returned {type(reply).__name__} where a Reply with a text is due")
-    if reply.body is None:
-        return reply
-    if not reply.is_ok:
-        return Reply(reply.text, is_ok=False, code=reply.code, close=reply.close)
-    pieces = iter(reply.body)
-    body = chain((next(pieces, b""),), pieces)
-    return Reply(reply.text, code=reply.code, body=body, body_is_wire=reply.body_is_wire, close=reply.close)
-
-
-def _refused(refusal: Refusal) -> Reply:
-    return Reply(refusal.wire_text, is_ok=False, code=refusal.code)

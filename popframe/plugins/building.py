@@ -23,6 +23,9 @@ from popframe.plugins.preparation import Preparation, needs_preparation
 
 AnswerT = TypeVar("AnswerT")
 
+SETGID_ATTRIBUTE = "starts_setgid_programs"
+"""What a plugin object has, and is true, when it starts programs in a session that need a setuid or setgid bit."""
+
 NOTHING_PREPARED: Mapping[str, Preparation] = MappingProxyType({})
 
 ROLES: tuple[tuple[frozenset[str], str], ...] = (
@@ -85,7 +88,8 @@ def build_hooks(
     )
     if problems:
         raise ConfigError("\n".join(problems))
-    return Hooks(implementations, commands, mechanisms)
+    starts_setgid = any(getattr(plugin, SETGID_ATTRIBUTE, False) for plugin in objects.values())
+    return Hooks(implementations, commands, mechanisms, starts_setgid_programs=starts_setgid)
 
 
 def _construct(

@@ -55,6 +55,7 @@ class Hooks:
     Attributes:
         commands: The command extensions, in configuration order.
         mechanisms: The SASL mechanisms, in configuration order.
+        starts_setgid_programs: Some plugin starts programs in a session that get rights by a setuid or setgid bit.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Hooks:
         implementations: Mapping[str, Sequence[Implementation]],
         commands: Sequence[Command[CommandContext]] = (),
         mechanisms: Sequence[Mechanism] = (),
+        *,
+        starts_setgid_programs: bool = False,
     ) -> None:
         """Take what :func:`popframe.plugins.build_hooks` has put together.
 
@@ -69,6 +72,7 @@ class Hooks:
             implementations: By name of the hook, in configuration order.
             commands: Checked command extensions.
             mechanisms: Checked mechanisms.
+            starts_setgid_programs: Some plugin says so of itself.
         """
 
         def resolved(hook: str) -> tuple[Implementation, ...]:
@@ -76,6 +80,7 @@ class Hooks:
 
         self.commands = tuple(commands)
         self.mechanisms = tuple(mechanisms)
+        self.starts_setgid_programs = starts_setgid_programs
         self._canonical_username = resolved("popframe_canonical_username")
         self._authenticate = resolved("popframe_authenticate")
         self._lookup_secret = resolved("popframe_lookup_secret")

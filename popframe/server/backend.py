@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from popframe.engine import Login
+from popframe.engine import Handover, Login
 from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, PopframeError, Refusal
 from popframe.model import Account, LoginFailure, Peer, PlainCredentials
 from popframe.plugins import Hooks
@@ -29,14 +29,14 @@ class HookBackend:
             slot: This session's place on it.
             user_limit: Connections that one user may have.
         """
-        self._session_id = session_id
-        self._peer = peer
-        self._hooks = hooks
-        self._board = board
-        self._slot = slot
-        self._user_limit = user_limit
+        self.session_id = session_id
+        self.peer = peer
+        self.hooks = hooks
+        self.board = board
+        self.slot = slot
+        self.user_limit = user_limit
 
-    def log_in(self, credentials: PlainCredentials) -> Login:
+    def log_in(self, credentials: PlainCredentials) -> Login | Handover:
         """Ask the plugins who this is, whether it may come in, and for its maildrop."""
         try:
             login = self._admitted(credentials)
@@ -55,22 +55,22 @@ class HookBackend:
             fields["trace"] = "".join(traceback.format_exception(error))
             log_event("error", fields, logging.ERROR)
 
-    def _admitted(self, credentials: PlainCredentials) -> Login:
-        username = self._hooks.canonical_username(self._peer, credentials.username)
-        account = self._hooks.authenticate(self._peer, PlainCredentials(username, credentials.password))
+    def _admitted(self, credentials: PlainCredentials) -> Login | Handover:
+        username = self.hooks.canonical_username(self.peer, credentials.username)
+        account = self.hooks.authenticate(self.peer, PlainCredentials(username, credentials.password))
         if account is None:
             raise AuthenticationFailed("unknown user")
-        self._hooks.authorize(self._peer, account)
-        self._board.enter_user(self._slot, account.username, self._user_limit)
+        self.hooks.authorize(self.peer, account)
+        self.board.enter_user(self.slot, account.username, self.user_limit)
         try:
             return self._opened(account)
         except BaseException:
-            self._board.leave_user(self._slot)
+            self.board.leave_user(self.slot)
             raise
 
     def _opened(self, account: Account) -> Login:
-        self._hooks.before_maildrop_opens(self._peer, account)
-        maildrop = self._hooks.open_maildrop(account)
+        self.hooks.before_maildrop_opens(self.peer, account)
+        maildrop = self.hooks.open_maildrop(account)
         if maildrop is None:
             raise PermanentFailure("no plugin stores the mail of this account")
         return Login(account, maildrop)
@@ -80,7 +80,7 @@ class HookBackend:
         level = logging.ERROR if isinstance(error, (HookContractError, PermanentFailure)) else logging.WARNING
         fields = {**self._start_of_line(), "user": username, "code": code, "reason": str(error)}
         log_event("login-failed", fields, level)
-        self._hooks.login_failed(LoginFailure(self._session_id, self._peer, username, code, str(error)))
+        self.hooks.login_failed(LoginFailure(self.session_id, self.peer, username, code, str(error)))
 
     def _start_of_line(self) -> dict[str, object]:
-        return {"session": self._session_id, "address": self._peer.address or "-"}
+        return {"session": self.session_id, "address": self.peer.address or "-"}

@@ -58,10 +58,15 @@ class Connection:
 
     def run(self) -> None:
         """Serve until the session is over, then close the connection."""
+        self._run([self._session.greeting()])
+
+    def _run(self, greeting: list[bytes]) -> None:
         session = self._session
         try:
-            self._send([session.greeting()])
-            self._converse()
+            self._send(greeting)
+            self._answer()
+            if not session.is_closed:
+                self._converse()
         except BlockingIOError:
             session.abort(self._cause(Outcome.TIMED_OUT))
         except OSError:
@@ -70,10 +75,23 @@ class Connection:
             session.abort(Outcome.STORAGE_FAILED)  # only if something unforeseen came this far
             self._close()
 
+    def go_on(self, greeting: bytes, unread: bytes) -> None:
+        """Serve a session that another process has begun.
+
+        Args:
+            greeting: What is to be said first.
+            unread: What the client has sent already.
+        """
+        session = self._session
+        session.receive_data(unread)
+        self._run([greeting])
+
     def stop(self) -> None:
         """End the session from another thread, without an UPDATE state; an update that has begun is finished."""
         with self._lock:
             self._is_stopped = True
+            if self._session.handover is not None:
+                self._session.handover.stop()
             if not self._is_over:
                 with contextlib.suppress(OSError):
                     self._transport.shutdown(socket.SHUT_RDWR)
@@ -95,10 +113,17 @@ class Connection:
                 session.abort(self._cause(Outcome.DISCONNECTED))
                 return
             session.receive_data(data)
-            for buffers in session.output():
-                self._send(buffers)
+            self._answer()
             if session.is_closed:
                 return
+
+    def _answer(self) -> None:
+        """Send the replies to what has come; after a login, perhaps let another process go on."""
+        session = self._session
+        for buffers in session.output():
+            self._send(buffers)
+        if session.handover is not None and not session.is_closed:
+            session.finish_elsewhere(session.handover.go_on(session.take_unread()))
 
     def _arm(self, seconds: float) -> None:
         if seconds != self._armed_seconds:

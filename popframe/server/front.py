@@ -15,19 +15,19 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from itertools import count
 from typing import NoReturn
 
-from popframe.engine import CommandTable, Policy, Session
+from popframe.engine import Session
 from popframe.engine.wire import status_line
 from popframe.extension import Reply
 from popframe.model import Peer, SessionSummary
-from popframe.plugins import Hooks
 from popframe.server.backend import HookBackend
-from popframe.server.connection import Connection, Timers
+from popframe.server.connection import Connection
+from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
+from popframe.server.service import PARENT_WATCH_SECONDS, Service
 from popframe.server.signals import SignalQueue
 
 FEWEST_WAITING = 2
@@ -44,35 +44,11 @@ NO_DESCRIPTOR_PAUSE_SECONDS = 0.1
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-PARENT_WATCH_SECONDS = 1.0
-"""How often a front looks whether its master is still there; without one nobody could stop it."""
-
 RETIRE = signal.SIGUSR1
 """Tells a front to take no new connection and to end with its last session."""
 
 
 _logger = logging.getLogger("popframe.server")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Connections at once; see the table ``[server]`` of the configuration."""
-
-    total: int
-    per_address: int
-    per_user: int
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What every session of a generation of fronts shares."""
-
-    hooks: Hooks
-    policy: Policy
-    table: CommandTable
-    timers: Timers
-    limits: Limits
-    shutdown_seconds: float
 
 
 class Front:
@@ -188,7 +164,9 @@ class Front:
             return
         session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
         started = time.monotonic()
-        backend = HookBackend(session_id, peer, service.hooks, self._board, slot, service.limits.per_user)
+        backend: HookBackend = HookBackend(session_id, peer, service.hooks, self._board, slot, service.limits.per_user)
+        if service.door is not None:
+            backend = GateBackend(backend, service.door, transport)
         session = Session(peer, backend, service.policy, service.table)
         connection = Connection(transport, session, service.timers)
         with self._lock:

@@ -43,6 +43,12 @@ def log_event(name: str, fields: Mapping[str, object], level: int = logging.INFO
         _logger.handle(_logger.makeRecord(LOGGER_NAME, level, "", 0, name, (), None, extra={FIELDS: fields}))
 
 
+def descriptors() -> list[int]:
+    """Return the descriptors that the log is written to, besides the standard ones."""
+    sockets = [getattr(handler, "socket", None) for handler in _logger.handlers]  # what SysLogHandler has
+    return [end.fileno() for end in sockets if end is not None]
+
+
 def set_up(
     target: Literal["stderr", "syslog"],
     line_format: Literal["text", "json"],

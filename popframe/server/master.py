@@ -24,10 +24,12 @@ from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import log, privilege, startup, systemd
 from popframe.server.connection import Timers
-from popframe.server.front import RETIRE, Front, Limits, Service
+from popframe.server.front import RETIRE, Front
+from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import Listeners, name_of
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
+from popframe.server.service import Limits, Service
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
 
@@ -79,6 +81,8 @@ class Master:
         self._generation = 0
         self._front_count = 0
         self._respawn_at = 0.0
+        self._run_as: str | None = None
+        self._gate: GateProcess | None = None
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the exit status.
@@ -100,8 +104,12 @@ class Master:
         return 0
 
     def _serve(self, configuration: CheckedConfiguration) -> None:
-        """Give up root, start the fronts, and watch over them until the server is stopped."""
-        privilege.become(configuration.server.run_as)
+        """Give up root, unless the fronts alone do; start them, and watch over them until the server is stopped."""
+        if configuration.server.isolation == "per-user":
+            self._run_as = privilege.checked_user(configuration.server.run_as)
+            self._gate = GateProcess(WATCHED, configuration.server.login_timeout_seconds)
+        else:
+            privilege.become(configuration.server.run_as)
         self._take_over(configuration, startup.build(configuration, self._prepared))
         self._signals = SignalQueue(WATCHED)
         self._start_fronts()
@@ -116,7 +124,7 @@ class Master:
         """Make a configuration the one that new fronts get."""
         self._listeners.prepare(configuration.server.write_timeout_seconds)
         _raise_descriptor_limit(configuration.server.max_connections)
-        self._service = _service(configuration, hooks)
+        self._service = _service(configuration, hooks, self._gate)
         self._front_count = configuration.server.fronts or len(os.sched_getaffinity(0))
         self._generation += 1
 
@@ -125,6 +133,8 @@ class Master:
     def _watch(self) -> None:
         while True:
             pause = self._respawn_at - time.monotonic() if self._respawn_at else IDLE_SECONDS
+            if self._gate is not None and (missing := self._gate.missing_for_seconds) is not None:
+                pause = min(pause, missing)
             arrived = self._signals.wait(max(pause, 0.0))
             if signal.SIGTERM in arrived or signal.SIGINT in arrived:
                 systemd.notify("STOPPING=1")
@@ -150,6 +160,8 @@ class Master:
         else:
             _set_up_log(configuration)
             self._take_over(configuration, hooks)
+            if self._gate is not None:
+                self._gate.stop()
             for pid in self._children:
                 os.kill(pid, RETIRE)
             addresses = ",".join(name_of(listener) for listener in self._listeners.sockets)
@@ -168,12 +180,16 @@ class Master:
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        if self._gate is not None:
+            self._gate.stop()
         log_event("stopped", {})
 
     # --- fronts
 
     def _start_fronts(self) -> None:
-        """Fork as many fronts of the present generation as are missing."""
+        """Fork as many fronts of the present generation as are missing, and the gate before them."""
+        if self._gate is not None and self._gate.missing_for_seconds == 0:
+            self._gate.start(self._service, self._listeners.sockets)
         if time.monotonic() < self._respawn_at:
             return
         self._respawn_at = 0.0
@@ -197,6 +213,9 @@ class Master:
 
     def _become_front(self, region: int, master_pid: int) -> NoReturn:
         try:
+            if self._gate is not None:
+                self._gate.leave_to_master()
+                privilege.become(self._run_as)
             board = FrontBoard(self._scoreboard, region)
             Front(self._listeners.sockets, self._service, board, master_pid).run()
         except BaseException:  # never back into the master's code in a child
@@ -204,7 +223,9 @@ class Master:
         os._exit(1)
 
     def _bury(self, *, is_expected: bool = False) -> None:
-        """Take note of the fronts that have ended."""
+        """Take note of the processes that have ended."""
+        if self._gate is not None and self._gate.has_died():
+            log_event("gate-died", {}, logging.ERROR)
         for pid in list(self._children):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if not ended:
@@ -223,7 +244,7 @@ def _cause_of_death(status: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
-def _service(configuration: Configuration, hooks: Hooks) -> Service:
+def _service(configuration: Configuration, hooks: Hooks, gate: GateProcess | None) -> Service:
     server, pop3 = configuration.server, configuration.pop3
     policy = Policy(
         greeting=pop3.greeting,
@@ -241,6 +262,7 @@ def _service(configuration: Configuration, hooks: Hooks) -> Service:
         timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
         limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
         shutdown_seconds=server.shutdown_timeout_seconds,
+        door=None if gate is None else gate.door,
     )
 
 

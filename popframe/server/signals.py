@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 from collections.abc import Iterable
 from types import FrameType
 
@@ -27,9 +28,21 @@ class SignalQueue:
         for number in self._numbers:
             signal.signal(number, _do_nothing)
 
-    def wait(self, seconds: float) -> list[signal.Signals]:
-        """Return the signals that have come, waiting for the first one for at most so long."""
-        if not select.select([self._read_end], [], [], seconds)[0]:
+    def leave(self) -> None:
+        """Let go of the queue in a forked child that needs none: its signals do what they do by themselves."""
+        signal.set_wakeup_fd(-1)
+        for number in self._numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    def wait(self, seconds: float, *others: socket.socket) -> list[signal.Signals]:
+        """Return the signals that have come, waiting for the first one for at most so long.
+
+        Args:
+            seconds: How long.
+            others: Sockets on which something to read ends the wait too.
+        """
+        watched: list[int | socket.socket] = [self._read_end, *others]
+        if self._read_end not in select.select(watched, [], [], seconds)[0]:
             return []
         try:
             octets = os.read(self._read_end, 512)

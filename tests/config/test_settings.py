@@ -45,7 +45,7 @@ def test_defaults_are_valid() -> None:
         ("server.listen = []", "server.listen", "must not be empty"),
         ('server.listen = ["[::1]:1", "[0::1]:1"]', "server.listen", "[::1]:1 is listed twice"),
         ('server.listen = ["x"]', "server.listen[0]", "'x' is not address:port, as in '127.0.0.1:110' or '[::1]:110'"),
-        ('server.isolation = "per-user"', "server.isolation", "'per-user' is not allowed (allowed: shared)"),
+        ('server.isolation = "none"', "server.isolation", "'none' is not allowed (allowed: per-user, shared)"),
         ('server.run_as = "root"', "server.run_as", "'root' is the superuser; name an unprivileged user"),
         ('server.run_as = "no such"', "server.run_as", "this machine has no user 'no such'"),
         ("server.fronts = -1", "server.fronts", "must be greater than or equal to 0, not -1"),

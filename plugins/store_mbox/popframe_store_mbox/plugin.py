@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 from popframe import Account, AuthenticationFailed, IncomingMessage, PermanentFailure, hookimpl
 from popframe_store_mbox.delivery import deliver
+from popframe_store_mbox.dotlock_helper import can_help
 from popframe_store_mbox.maildrop import MboxMaildrop
 from popframe_store_mbox.place import find_place
 from popframe_store_mbox.settings import Settings as MboxSettings
@@ -16,6 +20,15 @@ class StoreMbox:
 
     def __init__(self, settings: MboxSettings) -> None:
         self._settings = settings
+
+    @property
+    def starts_setgid_programs(self) -> bool:
+        """Dot-locks are made by a setgid helper: in the spool directory only its group may create files."""
+        settings = self._settings
+        if "dotlock" not in settings.locks or not settings.spool_dir.is_dir():
+            return False
+        is_open_to_all = bool(os.stat(settings.spool_dir).st_mode & stat.S_IWOTH)
+        return not is_open_to_all and can_help(settings.lock_policy.helper, str(settings.spool_dir / "name"))
 
     @hookimpl
     def popframe_open_maildrop(self, account: Account) -> MboxMaildrop:

@@ -1,0 +1,192 @@
+"""What a front, the gate and a session's process say to each other.
+
+Every message is one datagram of a SOCK_SEQPACKET socket pair: whole or not at all, and an end of file when the other
+side has died. A session has a pair of its own, one end of which reaches its process by way of the gate.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from popframe import errors
+from popframe.errors import HookContractError, PopframeError, TemporaryFailure
+from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
+
+MAX_MESSAGE_OCTETS = 128 * 1024
+"""More than the longest: what a client has pipelined behind its password, 64 KiB at most; or a reason for the log."""
+
+MAX_REASON_CHARACTERS = 4096
+"""A traceback fits; a plugin that writes a novel is cut."""
+
+_OPEN, _GO_ON, _STOP = b"o", b"g", b"s"
+_LENGTH = struct.Struct("@ll")
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """What a front asks of the gate.
+
+    Attributes:
+        session_id: The session, as in every log line.
+        peer: Where the client connects from.
+        credentials: What it sent.
+    """
+
+    session_id: str
+    peer: Peer
+    credentials: PlainCredentials
+
+    def packed(self) -> bytes:
+        """Return the datagram."""
+        password = base64.b64encode(self.credentials.password).decode()
+        fields = [self.session_id, asdict(self.peer), self.credentials.username, password]
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def parsed(cls, datagram: bytes) -> Self:
+        """Read a datagram.
+
+        Raises:
+            ValueError: It is not one of these.
+        """
+        try:
+            session_id, peer, username, password = json.loads(datagram)
+            return cls(str(session_id), Peer(**peer), PlainCredentials(str(username), base64.b64decode(password)))
+        except TypeError as exc:
+            raise ValueError(str(exc)) from exc
+
+
+class Channel:
+    """One end of a session's pair."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    @classmethod
+    def pair(cls) -> tuple[Self, socket.socket]:
+        """Return the front's end, and the other one, to be passed on."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        return cls(ours), theirs
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._end.fileno()
+
+    def close(self) -> None:
+        """Let go of it; the other side sees an end of file."""
+        self._end.close()
+
+    # --- said by the session's process, and waited for by the front
+
+    def send_account(self, username: str) -> None:
+        """Say that the password was right, and whose it is."""
+        self._send_fields({"account": username})
+
+    def send_refusal(self, error: Exception) -> None:
+        """Say that the login is refused, and why."""
+        name = type(error).__name__ if isinstance(error, PopframeError) else TemporaryFailure.__name__
+        reason = str(error) if isinstance(error, PopframeError) else f"{type(error).__name__}: {error}"
+        self._send_fields({"refused": name, "reason": reason[:MAX_REASON_CHARACTERS]})
+
+    def send_ready(self) -> None:
+        """Say that the maildrop is open."""
+        self._send_fields({"ready": True})
+
+    def send_summary(self, summary: SessionSummary) -> None:
+        """Say what the session did."""
+        fields = asdict(summary) | {"outcome": summary.outcome.value}
+        self._send_fields({"ended": fields})
+
+    def receive_account(self, seconds: float) -> str:
+        """Wait for the account's name.
+
+        Raises:
+            PopframeError: The login is refused.
+            TemporaryFailure: The process died, or took too long.
+        """
+        return str(self._receive_fields("account", seconds))
+
+    def receive_ready(self, seconds: float) -> None:
+        """Wait until the maildrop is open.
+
+        Raises:
+            PopframeError: The login is refused.
+            TemporaryFailure: The process died, or took too long.
+        """
+        self._receive_fields("ready", seconds)
+
+    def receive_summary(self) -> SessionSummary | None:
+        """Wait until the session has ended; None when its process died."""
+        try:
+            fields: Any = self._receive_fields("ended", 0)
+        except TemporaryFailure:
+            return None
+        return SessionSummary(**(fields | {"peer": Peer(**fields["peer"]), "outcome": Outcome(fields["outcome"])}))
+
+    def _send_fields(self, fields: dict[str, object]) -> None:
+        self._end.send(json.dumps(fields).encode())
+
+    def _receive_fields(self, key: str, seconds: float) -> object:
+        """Wait for one message; 0 seconds are for ever."""
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _LENGTH.pack(int(seconds), 0))
+        try:
+            datagram = self._end.recv(MAX_MESSAGE_OCTETS)
+        except BlockingIOError as exc:
+            raise TemporaryFailure(f"no answer within {seconds:g} s") from exc
+        except OSError as exc:
+            raise TemporaryFailure(f"the session's process is gone: {exc.strerror}") from exc
+        if not datagram:
+            raise TemporaryFailure("the session's process has died")
+        fields = json.loads(datagram)
+        if "refused" in fields:
+            raise _refusal(fields["refused"], fields["reason"])
+        return fields.get(key)
+
+    # --- said by the front, and waited for by the session's process
+
+    def send_open(self) -> None:
+        """Let it open the maildrop.
+
+        Raises:
+            TemporaryFailure: The process has died.
+        """
+        try:
+            self._end.send(_OPEN)
+        except OSError as exc:
+            raise TemporaryFailure(f"the session's process is gone: {exc.strerror}") from exc
+
+    def send_go_on(self, unread: bytes) -> None:
+        """Let it answer the client, and go on with what the client has sent already."""
+        self._end.send(_GO_ON + unread)
+
+    def send_stop(self) -> None:
+        """Tell it that the server is being stopped."""
+        self._end.send(_STOP, socket.MSG_DONTWAIT)
+
+    def may_open(self) -> bool:
+        """Wait for leave to open the maildrop; False when the front wants nothing more."""
+        return self._end.recv(MAX_MESSAGE_OCTETS) == _OPEN
+
+    def receive_unread(self) -> bytes | None:
+        """Wait for leave to go on; None when the front wants nothing more."""
+        message = self._end.recv(MAX_MESSAGE_OCTETS)
+        return message[1:] if message[:1] == _GO_ON else None
+
+    def is_stopped(self) -> bool:
+        """Tell whether the server is being stopped."""
+        try:
+            return self._end.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == _STOP
+        except OSError:
+            return False
+
+
+def _refusal(name: str, reason: str) -> PopframeError:
+    kind = getattr(errors, name, TemporaryFailure)
+    if isinstance(kind, type) and issubclass(kind, (errors.Refusal, HookContractError)):
+        return kind(reason)
+    return TemporaryFailure(reason)

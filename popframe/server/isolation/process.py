@@ -1,0 +1,96 @@
+"""The gate, seen from the master: started, watched, replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Iterable
+
+from popframe.server.isolation.gate import Gate
+from popframe.server.listener import set_timeout
+from popframe.server.log import log_event
+from popframe.server.service import GateDoor, Service
+
+RESTART_PAUSE_SECONDS = 1.0
+"""How long there is no gate when the last one did not live longer than this: one that cannot even start would otherwise
+be forked without end."""
+
+STOP_SECONDS = 5.0
+"""What a gate gets to end; it has nothing to finish."""
+
+
+class GateProcess:
+    """The one gate of a server, and the sockets on which it is asked, which outlive it."""
+
+    def __init__(self, signals: Iterable[signal.Signals], patience_seconds: float) -> None:
+        """Make the sockets.
+
+        Args:
+            signals: What the master waits for; they wait while it forks.
+            patience_seconds: How long an answer is waited for.
+        """
+        self._signals = frozenset(signals)
+        self._patience_seconds = patience_seconds
+        self._asked, self._taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        set_timeout(self._asked, socket.SO_SNDTIMEO, patience_seconds)
+        self._pid = 0
+        self._started = 0.0
+
+    @property
+    def door(self) -> GateDoor:
+        """The fronts' end."""
+        return GateDoor(self._asked, self._patience_seconds)
+
+    @property
+    def missing_for_seconds(self) -> float | None:
+        """How long a gate has to be waited for; None when there is one."""
+        if self._pid:
+            return None
+        return max(self._started + RESTART_PAUSE_SECONDS - time.monotonic(), 0.0)
+
+    def start(self, service: Service, listeners: Iterable[socket.socket]) -> None:
+        """Fork a gate.
+
+        Args:
+            service: What its sessions share.
+            listeners: What it lets go of.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        master_pid = os.getpid()
+        self._started = time.monotonic()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                for listener in listeners:
+                    listener.close()
+                self._asked.close()
+                Gate(self._taken, service, master_pid, self._patience_seconds).run()
+            except BaseException:  # never back into the master's code in a child
+                log_event("gate-failed", {"trace": traceback.format_exc()})
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
+
+    def has_died(self) -> bool:
+        """Take note of a gate that has ended."""
+        if not self._pid or not os.waitpid(self._pid, os.WNOHANG)[0]:
+            return False
+        self._pid = 0
+        return True
+
+    def stop(self) -> None:
+        """End the gate; its children go on."""
+        if not self._pid:
+            return
+        os.kill(self._pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while not self.has_died():
+            if time.monotonic() > deadline:
+                os.kill(self._pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def leave_to_master(self) -> None:
+        """Let go of the gate's end in a front."""
+        self._taken.close()

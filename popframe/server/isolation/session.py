@@ -1,0 +1,155 @@
+"""A process that is one user, and serves one session: what the gate's child does.
+
+Rule of this file: up to the line that becomes the user, no plugin sees a maildrop; behind it, nothing of root is left:
+no id, no group, no descriptor, no way back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import traceback
+from dataclasses import dataclass
+from typing import NoReturn
+
+from popframe.engine import Login, Session
+from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError, Refusal
+from popframe.model import Account, Outcome, Peer, PlainCredentials
+from popframe.server import log, privilege
+from popframe.server.connection import Connection
+from popframe.server.isolation.channel import Channel, LoginRequest
+from popframe.server.log import log_event
+from popframe.server.service import Service
+
+
+class UserBackend:
+    """What a session asks of the outside after login: only the log."""
+
+    def __init__(self, session_id: str, peer: Peer) -> None:
+        self._start_of_line = {"session": session_id, "address": peer.address or "-"}
+
+    def log_in(self, credentials: PlainCredentials) -> Login:
+        """Refuse: the login was before.
+
+        Raises:
+            AuthenticationFailed: Always.
+        """
+        raise AuthenticationFailed(f"a second login, as {credentials.username!r}, in one session")
+
+    def report_error(self, doing: str, error: Exception) -> None:
+        """Log what the client is not told."""
+        fields = {**self._start_of_line, "doing": doing, "error": type(error).__name__, "reason": str(error)}
+        if isinstance(error, Refusal):
+            log_event("refused", fields, logging.WARNING)
+        else:
+            fields["trace"] = "".join(traceback.format_exception(error))
+            log_event("error", fields, logging.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One request of a front, with what came with it.
+
+    Attributes:
+        request: Who wants in.
+        channel: The way back to the front.
+        transport: The client's connection.
+    """
+
+    request: LoginRequest
+    channel: Channel
+    transport: socket.socket
+
+
+def run_session(admission: Admission, service: Service, patience_seconds: float) -> NoReturn:
+    """Check the credentials, become the user, serve the session, and end the process.
+
+    Args:
+        admission: Who wants in, and where.
+        service: Plugins, policy and timers.
+        patience_seconds: How long the check may take; a module that hangs ends with the process.
+    """
+    status = 1
+    try:
+        signal.setitimer(signal.ITIMER_REAL, patience_seconds)
+        session, greeting = _admit(admission, service)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        unread = admission.channel.receive_unread()
+        if unread is None:
+            session.abort(Outcome.DISCONNECTED)
+        else:
+            connection = UserConnection(admission.transport, session, service.timers)
+            connection.channel = admission.channel
+            connection.go_on(greeting, unread)
+        admission.channel.send_summary(session.summary(admission.request.session_id, 0.0))
+        status = 0
+    except _Refused:
+        status = 0
+    except Exception:
+        fields = {"session": admission.request.session_id, "trace": traceback.format_exc()}
+        log_event("session-failed", fields, logging.ERROR)
+    finally:
+        os._exit(status)
+
+
+class _Refused(Exception):
+    """The front was told why, or wants nothing more."""
+
+
+def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
+    """Log in; return the session in its TRANSACTION state, and the line that says so.
+
+    Raises:
+        _Refused: The login is refused, and the front knows it.
+    """
+    request, channel = admission.request, admission.channel
+    try:
+        account = _authenticated(request, service)
+        channel.send_account(account.username)
+        if not channel.may_open():
+            raise _Refused
+        keep = (admission.channel.fileno(), admission.transport.fileno(), *log.descriptors())
+        privilege.become_account(account, keep, may_gain=service.hooks.starts_setgid_programs)
+        login = _opened(request, account, service)
+        session = Session(request.peer, UserBackend(request.session_id, request.peer), service.policy, service.table)
+        line = session.continue_from(login)
+        channel.send_ready()
+    except (PopframeError, OSError) as error:
+        if not isinstance(error, PopframeError):
+            trace = "".join(traceback.format_exception(error))
+            log_event("session-failed", {"session": request.session_id, "trace": trace}, logging.ERROR)
+        channel.send_refusal(error)
+        raise _Refused from error
+    return session, line
+
+
+def _authenticated(request: LoginRequest, service: Service) -> Account:
+    """Ask the plugins who this is, and whether it may come in."""
+    hooks, peer, credentials = service.hooks, request.peer, request.credentials
+    username = hooks.canonical_username(peer, credentials.username)
+    account = hooks.authenticate(peer, PlainCredentials(username, credentials.password))
+    if account is None:
+        raise AuthenticationFailed("unknown user")
+    hooks.authorize(peer, account)
+    if account.uid is None or account.gid is None:
+        raise PermanentFailure(f"account {account.username!r} has no user id: isolation = 'per-user' needs one")
+    return account
+
+
+def _opened(request: LoginRequest, account: Account, service: Service) -> Login:
+    service.hooks.before_maildrop_opens(request.peer, account)
+    maildrop = service.hooks.open_maildrop(account)
+    if maildrop is None:
+        raise PermanentFailure("no plugin stores the mail of this account")
+    return Login(account, maildrop)
+
+
+class UserConnection(Connection):
+    """The connection of a session that another process has begun."""
+
+    channel: Channel
+
+    def _cause(self, outcome: Outcome) -> Outcome:
+        return Outcome.SHUT_DOWN if self.channel.is_stopped() else outcome

@@ -1,0 +1,433 @@
+"""A process for each user: who runs as whom, what is left of root, and what a death costs."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from popframe.testing import RawClient, ServerProcess
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a server that becomes each user")
+
+FIRST_UID = 30_000 + 500 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Numbers that no account of the machine has, and no other process of these tests."""
+
+PASSWORD = "secret"
+HASH = "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1"
+FROM_LINE = b"From sender@example.org Mon Jan  5 09:00:00 2026\n"
+LONG = os.environ.get("POPFRAME_LONG") == "1"
+
+PLUGIN = '''
+import os
+import time
+
+from popframe import Account, Command, Reply, hookimpl
+from popframe.extension import IN_TRANSACTION
+
+
+class Probe:
+    """Takes its time for one user, and tells what a session may do."""
+
+    @hookimpl
+    def popframe_authenticate(self, credentials):
+        if credentials.username == "slow":
+            time.sleep(600)
+
+    @hookimpl
+    def popframe_register_commands(self):
+        return [Command("XTRY", self.attempt, IN_TRANSACTION, arity=range(1, 3))]
+
+    def attempt(self, context, arguments):
+        what, *rest = arguments
+        try:
+            if what == "root":
+                os.setresuid(0, 0, 0)
+            elif what == "seteuid":
+                os.seteuid(0)
+            elif what == "groups":
+                os.setgroups([0])
+            elif what == "open":
+                os.close(os.open(rest[0], os.O_RDONLY))
+            elif what == "die":
+                os.kill(os.getpid(), 9)
+            elif what == "pid":
+                return Reply(str(os.getpid()))
+        except OSError as error:
+            return Reply(f"{error.strerror}", is_ok=False)
+        return Reply("it worked")
+'''
+
+
+class Site:
+    """A server for some users of the machine, their mail, and what is to be known of its processes."""
+
+    def __init__(self, folder: Path, names: list[str], *, mode: int = 0o1777, more: str = "") -> None:
+        self.folder = folder
+        self.mail = folder / "mail"
+        self.mail.mkdir()
+        self.mail.chmod(mode)
+        self.uids = {name: FIRST_UID + number for number, name in enumerate(names)}
+        lines = [f"{name}:{HASH}:uid={uid} gid={uid}\n" for name, uid in self.uids.items()]
+        (folder / "users").write_text("".join(lines) + f"virtual:{HASH}\n")
+        (folder / "probe.py").write_text(PLUGIN)
+        self.configuration = folder / "popframe.toml"
+        self.configuration.write_text(
+            'plugins = ["./probe.py", "auth_file", "store_mbox"]\n'
+            f'[server]\nlisten = ["127.0.0.1:0"]\nrun_as = "nobody"\nisolation = "per-user"\nfronts = 2\n{more}\n'
+            '[plugin.auth_file]\npath = "users"\n[plugin.store_mbox]\nspool_dir = "mail"\nstate_dir = "state"\n'
+        )
+        (folder / "state").mkdir()
+        (folder / "state").chmod(0o1777)
+        for name in names:
+            self.put(name, 2)
+        self.server = ServerProcess(self.configuration)
+
+    def put(self, name: str, count: int) -> None:
+        """Make this many messages the only content of a user's spool."""
+        spool = self.mail / name
+        subjects = [b"Subject: %d for %s\n" % (number, name.encode()) for number in range(count)]
+        spool.write_bytes(b"".join(FROM_LINE + subject + b"\nhi\n\n" for subject in subjects))
+        os.chown(spool, self.uids[name], -1)
+        spool.chmod(0o600)
+
+    def connect(self) -> RawClient:
+        """Connect a client."""
+        return RawClient(self.server.addresses[0])
+
+    def logged_in(self, name: str) -> RawClient:
+        """Connect a client and log in."""
+        client = self.connect()
+        reply = client.log_in(name, PASSWORD)
+        assert reply.startswith(b"+OK maildrop has "), reply
+        return client
+
+    def processes_of(self, name: str) -> list[int]:
+        """Return the processes that run as a user."""
+        return [pid for pid in running() if uid_of(pid) == self.uids[name]]
+
+    def gate(self) -> int:
+        """Return the process id of the gate: the child of the master that is root."""
+        for _ in self.server.until("one gate"):
+            pids = [pid for pid in self.server.fronts() if uid_of(pid) == 0]
+            if len(pids) == 1:
+                return pids[0]
+        raise AssertionError
+
+
+def running() -> list[int]:
+    """Return all processes of the machine."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """Return what /proc says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def uid_of(pid: int) -> int:
+    """Return the effective user id of a process; -1 when it is gone."""
+    try:
+        return int(status_of(pid)["Uid"].split()[1])
+    except OSError:
+        return -1
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder that everybody may enter."""
+    path = Path(tempfile.mkdtemp(prefix="popframe-isolation-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    """Return a running server for alice and bob."""
+    made = Site(folder, ["alice", "bob"])
+    with made.server:
+        yield made
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_each_session_is_a_process_of_its_user(site: Site) -> None:
+    """All ids and groups, nothing to gain, no core file; the fronts are nobody, and only master and gate are root."""
+    with site.logged_in("alice") as alice, site.logged_in("bob"):
+        (pid,) = site.processes_of("alice")
+        status = status_of(pid)
+        uid = str(site.uids["alice"])
+        assert status["Uid"].split() == status["Gid"].split() == [uid] * 4
+        assert status["Groups"].split() == [uid]
+        assert status["NoNewPrivs"] == "1"
+        assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
+        assert os.stat(f"/proc/{pid}/mem").st_uid == 0  # not dumpable: no other process of the user may look into it
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text())
+        assert len(site.processes_of("bob")) == 1
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert sorted(uid_of(child) for child in site.server.fronts()) == [0, nobody, nobody]
+        assert alice.ask("QUIT").startswith(b"+OK")
+        until(lambda: not site.processes_of("alice"), "the session's process ends")
+        assert len(site.processes_of("bob")) == 1
+
+
+def test_a_session_has_no_descriptor_but_its_own(site: Site) -> None:
+    """Its connection, the way back, the log, and what it has opened itself: no listener, no way to the gate."""
+    with site.logged_in("alice"):
+        (pid,) = site.processes_of("alice")
+        places = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        opened = {place for fd, place in places.items() if fd > 2}
+        files = {place for place in opened if place.startswith("/")}
+        sockets = opened - files
+        assert files == {
+            "/dev/null",
+            str(site.mail / "alice"),
+            *(place for place in files if place.startswith(str(site.folder / "state" / ".alice-"))),
+        }
+        assert len(sockets) == 2
+        listening = Path("/proc/net/tcp").read_text()
+        inodes = {place[8:-1] for place in sockets}
+        states = {line.split()[9]: line.split()[3] for line in listening.splitlines()[1:]}
+        assert sorted(states[inode] for inode in inodes & states.keys()) == ["01"]  # one, established
+
+
+@pytest.mark.parametrize("attempt", ["root", "seteuid", "groups"])
+def test_nothing_becomes_root_again(site: Site, attempt: str) -> None:
+    """Whatever code runs in a session."""
+    with site.logged_in("alice") as client:
+        assert client.ask(f"XTRY {attempt}") == b"-ERR Operation not permitted\r\n"
+
+
+def test_a_session_reads_its_own_mail_alone(site: Site) -> None:
+    """The system itself keeps it from the others'."""
+    with site.logged_in("alice") as alice, site.logged_in("bob") as bob:
+        assert alice.ask(f"XTRY open {site.mail / 'alice'}") == b"+OK it worked\r\n"
+        for path in (site.mail / "bob", "/etc/shadow", "/proc/1/mem", site.folder / "secret"):
+            (site.folder / "secret").write_text("")
+            (site.folder / "secret").chmod(0o600)
+            assert alice.ask(f"XTRY open {path}") == b"-ERR Permission denied\r\n"
+        alice.ask("RETR 1")
+        assert b"for alice" in alice.body()
+        bob.ask("RETR 2")
+        assert b"1 for bob" in bob.body()
+
+
+def test_what_was_sent_with_the_password_is_answered(site: Site) -> None:
+    """A client may send all at once; the front has taken some of it, and the session goes on behind that."""
+    with site.connect() as client:
+        client.send(b"USER alice\r\nPASS wrong\r\nUSER alice\r\nPASS secret\r\nSTAT\r\nDELE 1\r\nSTAT\r\nQU")
+        replies = [client.line() for _ in range(7)]
+        client.send(b"IT\r\n")
+        replies += [client.line(), client.line()]
+
+    assert replies[1] == b"-ERR [AUTH] user name or password not accepted\r\n"
+    assert replies[3].startswith(b"+OK maildrop has 2 messages")
+    assert [reply[:5] for reply in replies[4:7]] == [b"+OK 2", b"+OK m", b"+OK 1"]
+    assert replies[7].startswith(b"+OK bye")
+    assert replies[8] == b""
+    assert (site.mail / "alice").read_bytes() == FROM_LINE + b"Subject: 1 for alice\n\nhi\n\n"
+    assert (site.mail / "alice").stat().st_uid == site.uids["alice"]
+    site.server.wait_for_log("outcome=quit")
+    (ended,) = [line for line in site.server.log().splitlines() if "session-ended" in line and "user=alice" in line]
+    assert "commands=8" in ended
+    assert "deleted=1/" in ended
+    assert PASSWORD not in site.server.log()
+
+
+def test_refusals_are_those_of_one_process_for_all(site: Site) -> None:
+    """The same words, and a reason in the log."""
+    with site.connect() as client, site.logged_in("alice"):
+        assert client.log_in("alice", PASSWORD).startswith(b"-ERR [IN-USE]")
+        assert client.log_in("nobody-knows", PASSWORD) == client.log_in("bob", "wrong")
+        assert client.log_in("virtual", PASSWORD).startswith(b"-ERR [SYS/PERM]")
+        assert client.log_in("bob", PASSWORD).startswith(b"+OK")
+    site.server.wait_for_log("has no user id: isolation = 'per-user' needs one")
+    assert 'reason="unknown user"' in site.server.log()
+
+
+def test_a_login_that_hangs_keeps_nobody_else_out(site: Site) -> None:
+    """A module may sleep for ever; each login has a process of its own."""
+    slow = [site.connect() for _ in range(20)]
+    for client in slow:
+        client.send(b"USER slow\r\nPASS secret\r\n")
+    with site.logged_in("alice") as client:
+        assert client.ask("STAT").startswith(b"+OK 2")
+    for client in slow:
+        client.close()
+
+
+def test_a_login_that_hangs_ends_at_the_login_timer(folder: Path) -> None:
+    """With its process."""
+    site = Site(folder, ["alice"], more="login_timeout_seconds = 1")
+    with site.server, site.connect() as client:
+        client.send(b"USER slow\r\nPASS secret\r\n")
+        client.line()
+        until(lambda: len(children_of(site.gate())) == 1, "the login's process")
+        until(lambda: not children_of(site.gate()), "it ends")
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_session_that_dies_costs_nothing_but_itself(site: Site) -> None:
+    """Its client sees the end of the connection, the log says so, and the maildrop is free."""
+    with site.logged_in("alice") as alice, site.logged_in("bob") as bob:
+        alice.send(b"XTRY die\r\n")
+        assert alice.line() == b""
+        assert bob.ask("STAT").startswith(b"+OK 2")
+    site.server.wait_for_log("user=alice outcome=storage-failed")
+    with site.logged_in("alice") as again:
+        assert again.ask("STAT").startswith(b"+OK 2")
+
+
+def test_a_gate_that_dies_is_replaced(site: Site) -> None:
+    """Sessions go on without it, and logins with the next one."""
+    with site.logged_in("alice") as alice:
+        before = site.gate()
+        os.kill(before, signal.SIGKILL)
+        site.server.wait_for_log("gate-died")
+        assert alice.ask("STAT").startswith(b"+OK 2")
+        with site.logged_in("bob") as bob:
+            assert bob.ask("STAT").startswith(b"+OK 2")
+        assert site.gate() != before
+        assert alice.ask("QUIT").startswith(b"+OK")
+
+
+def test_a_front_that_dies_takes_its_own_sessions_alone(site: Site) -> None:
+    """Those of the other front, and those that come, are served."""
+    clients = [site.logged_in(name) for name in ("alice", "bob")]
+    nobody = pwd.getpwnam("nobody").pw_uid
+    victim = next(pid for pid in site.server.fronts() if uid_of(pid) == nobody)
+    os.kill(victim, signal.SIGKILL)
+    site.server.wait_for_log("front-died")
+    for client in clients:
+        client.close()
+    until(lambda: not site.processes_of("alice") and not site.processes_of("bob"), "no process is left over")
+    with site.logged_in("alice") as client:
+        assert client.ask("STAT").startswith(b"+OK 2")
+
+
+def test_a_reload_replaces_the_gate_and_leaves_sessions_alone(site: Site) -> None:
+    """The new one has the new configuration."""
+    with site.logged_in("alice") as alice:
+        before = site.gate()
+        lines = (site.folder / "users").read_text()
+        (site.folder / "users").write_text(lines.replace("bob:", "robert:"))
+        site.server.reload()
+        until(lambda: site.gate() != before, "a new gate")
+        assert alice.ask("DELE 1").startswith(b"+OK")
+        assert alice.ask("QUIT").startswith(b"+OK")
+        with site.connect() as client:
+            assert client.log_in("bob", PASSWORD).startswith(b"-ERR [AUTH]")
+    assert (site.mail / "alice").read_bytes().count(b"From ") == 1
+
+
+def test_a_server_that_stops_ends_every_process(site: Site) -> None:
+    """Sessions end without an update, and the log says why."""
+    with site.logged_in("alice") as alice:
+        alice.ask("DELE 1")
+        pids = [site.server.pid, *site.server.fronts(), *site.processes_of("alice")]
+        assert site.server.stop() == 0
+        assert alice.line() == b""
+    until(lambda: not set(pids) & set(running()), "all processes end")
+    assert (site.mail / "alice").read_bytes().count(b"From ") == 2
+    assert "user=alice outcome=shut-down" in site.server.log()
+
+
+def test_limits_count_over_all_processes(folder: Path) -> None:
+    """A user has so many connections, whichever process serves them."""
+    site = Site(folder, ["alice"], more="max_connections_per_user = 1")
+    with site.server, site.logged_in("alice") as first, site.connect() as second:
+        assert second.log_in("alice", PASSWORD).startswith(b"-ERR [SYS/TEMP]")
+        first.ask("QUIT")
+        until(lambda: second.log_in("alice", PASSWORD).startswith(b"+OK"), "the place is free")
+
+
+def test_without_root_it_does_not_start(folder: Path) -> None:
+    """Nobody else can become each user."""
+    site = Site(folder, ["alice"])
+    for path in (folder, folder / "users"):
+        os.chown(path, 65534, -1)
+    program = (
+        "import os, sys, popframe.server.master; from popframe.cli import main\n"
+        f"main(['check-config', {str(site.configuration)!r}])\n"  # has everything imported that only root may read
+        "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)\n"
+        f"sys.exit(main(['serve', '--config', {str(site.configuration)!r}]))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert result.returncode == 2
+    assert "'per-user' needs root" in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("dotlockfile") is None, reason="needs dotlockfile (Debian: liblockfile-bin)")
+def test_spools_as_debian_has_them(folder: Path) -> None:
+    """Mode 0660, group mail, in a directory where only that group may create files; no session is in it."""
+    site = Site(folder, ["alice"], mode=0o2775)
+    mail = grp.getgrnam("mail").gr_gid
+    os.chown(site.mail, 0, mail)
+    site.mail.chmod(0o2775)
+    spool = site.mail / "alice"
+    os.chown(spool, -1, mail)
+    spool.chmod(0o660)
+    with site.server, site.logged_in("alice") as client:
+        (pid,) = site.processes_of("alice")
+        assert status_of(pid)["Groups"].split() == [str(site.uids["alice"])]
+        assert status_of(pid)["NoNewPrivs"] == "0"  # the dot-lock is made by a setgid program
+        client.ask("DELE 1")
+        assert client.ask("QUIT").startswith(b"+OK")
+    assert spool.read_bytes().count(b"From ") == 1
+    assert (spool.stat().st_mode & 0o777, spool.stat().st_gid) == (0o660, mail)
+    assert os.listdir(site.mail) == ["alice"]
+
+
+def test_many_logins_at_once_are_not_mixed_up(folder: Path) -> None:
+    """None refused, each with the mail of its user, and no process left over."""
+    names = [f"user{number}" for number in range(50 if LONG else 20)]
+    rounds = 10 if LONG else 3
+    site = Site(folder, names, more="max_connections_per_address = 1024")
+    failures: list[object] = []
+
+    def use(name: str) -> None:
+        try:
+            for _ in range(rounds):
+                with contextlib.closing(site.logged_in(name)) as client:
+                    client.ask("RETR 1")
+                    if f"for {name}\r\n".encode() not in client.body():
+                        failures.append(name)
+                    client.ask("QUIT")
+        except Exception as error:
+            failures.append((name, error))
+
+    with site.server:
+        threads = [threading.Thread(target=use, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert failures == []
+        until(lambda: not any(site.processes_of(name) for name in names), "no process is left over")
+        assert children_of(site.gate()) == []

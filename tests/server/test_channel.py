@@ -1,0 +1,128 @@
+"""What front, gate and a session's process say to each other arrives as it was meant, or as a refusal."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from popframe import errors
+from popframe.errors import AuthenticationFailed, HookContractError, MaildropInUse, PermanentFailure, TemporaryFailure
+from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
+from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, LoginRequest
+
+Ends = tuple[Channel, Channel]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """Return the front's end, and the process's."""
+    front, other = Channel.pair()
+    process = Channel(other)
+    yield front, process
+    front.close()
+    process.close()
+
+
+@given(st.text(), st.text(min_size=1), st.binary(min_size=1), st.integers(0, 65_535))
+def test_a_request_is_read_as_it_was_written(session_id: str, username: str, password: bytes, port: int) -> None:
+    """Names are text, passwords any octets."""
+    request = LoginRequest(session_id, Peer("127.0.0.1", port, "::1", 110), PlainCredentials(username, password))
+
+    assert LoginRequest.parsed(request.packed()) == request
+
+
+@pytest.mark.parametrize(
+    "datagram", [b"", b"{", b"null", b"[]", b"[1, 2, 3, 4]", b'["a", {}, "b", "Yw=="]', b'["a", {"x": 1}, "b", "Yw=="]']
+)
+def test_what_is_no_request_is_refused(datagram: bytes) -> None:
+    """By one kind of error."""
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it is that json, base64 or the values say
+        LoginRequest.parsed(datagram)
+
+
+@pytest.mark.parametrize(
+    "kind", [AuthenticationFailed, MaildropInUse, TemporaryFailure, PermanentFailure, HookContractError]
+)
+def test_a_refusal_arrives_as_what_it_was(ends: Ends, kind: type[errors.PopframeError]) -> None:
+    """With its reason, which is for the log."""
+    front, process = ends
+    process.send_refusal(kind("because \u00e4"))
+    with pytest.raises(kind, match="because \u00e4") as caught:
+        front.receive_account(5)
+
+    assert type(caught.value) is kind
+
+
+def test_a_defect_arrives_as_a_temporary_failure(ends: Ends) -> None:
+    """The client is told no more than that."""
+    front, process = ends
+    process.send_refusal(KeyError("name"))
+    with pytest.raises(TemporaryFailure, match="KeyError: 'name'"):
+        front.receive_ready(5)
+
+
+@pytest.mark.parametrize("name", ["ConfigError", "Any", "annotations", "PopframeError", "__doc__"])
+def test_no_other_name_means_anything(name: str) -> None:
+    """What a process of a user says is not trusted to be a class."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.send(json.dumps({"refused": name, "reason": "why"}).encode())
+        with pytest.raises(TemporaryFailure, match="why"):
+            Channel(ours).receive_account(5)
+
+
+def test_a_process_that_dies_is_noticed(ends: Ends) -> None:
+    """At every step."""
+    front, process = ends
+    process.close()
+    with pytest.raises(TemporaryFailure, match="has died"):
+        front.receive_account(5)
+    with pytest.raises(TemporaryFailure, match="is gone"):
+        front.send_open()
+    assert front.receive_summary() is None
+
+
+def test_a_process_that_says_nothing_is_not_waited_for(ends: Ends) -> None:
+    """For longer than it may take."""
+    with pytest.raises(TemporaryFailure, match="no answer within 1 s"):
+        ends[0].receive_account(1)
+
+
+def test_a_session_goes_its_way(ends: Ends) -> None:
+    """Account, leave to open, ready, leave to go on with what was sent, summary."""
+    front, process = ends
+    unread = bytes(range(256)) * 256
+    process.send_account("alice")
+    assert front.receive_account(5) == "alice"
+    front.send_open()
+    assert process.may_open()
+    process.send_ready()
+    front.receive_ready(5)
+    front.send_go_on(unread)
+    assert process.receive_unread() == unread
+    assert len(unread) < MAX_MESSAGE_OCTETS
+    summary = SessionSummary("s", Peer("::1", 1), "alice", Outcome.TIMED_OUT, 1.5, retr_count=2, left_octets=2**40)
+    process.send_summary(summary)
+    assert front.receive_summary() == summary
+
+
+def test_a_front_that_wants_no_more_is_understood(ends: Ends) -> None:
+    """A limit was reached, or the front is gone."""
+    front, process = ends
+    front.close()
+
+    assert not process.may_open()
+    assert process.receive_unread() is None
+
+
+def test_a_stop_is_seen_without_being_waited_for(ends: Ends) -> None:
+    """By a session whose connection has ended."""
+    front, process = ends
+    assert not process.is_stopped()
+    front.send_stop()
+    assert process.is_stopped()
