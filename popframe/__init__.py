@@ -44,7 +44,8 @@ from popframe.model import (
     SessionSummary,
     StoredSecret,
 )
-from popframe.password import hash_password, is_password_hash, verify_password
+from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
+from popframe.proven_passwords import ProvenPasswords
 
 __all__ = [
     "IN_AUTHORIZATION",
@@ -75,6 +76,7 @@ __all__ = [
     "PluginSettings",
     "PopframeError",
     "PreparedMaildrop",
+    "ProvenPasswords",
     "Refusal",
     "Reply",
     "SessionSummary",
@@ -85,5 +87,6 @@ __all__ = [
     "hash_password",
     "hookimpl",
     "is_password_hash",
+    "typical_hash",
     "verify_password",
 ]

@@ -12,6 +12,7 @@ import ctypes
 import ctypes.util
 import hmac
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -80,12 +81,28 @@ _HASH_FORM = re.compile(
 )
 """The whole hash for each method of crypt(5). bigcrypt is left out: a long password in clear text looks the same."""
 
+SETTING_WITHOUT_HASHES = "$y$j9T$............"
+"""What costs as much as a new hash of the default scheme, for a site where nobody has a password yet."""
+
+_COST = re.compile(
+    r"""  \$ g?y \$ [^$]+                # yescrypt: flavour and parameters
+        | \$ 7 \$ .{11}                  # scrypt: N, r and p in 1, 5 and 5 letters
+        | \$ 2[abxy] \$ [0-9]+           # bcrypt: log2 of the rounds
+        | \$ [56] \$ (?:rounds=[0-9]+)?  # SHA-2
+        | \$ sha1 \$ [0-9]+
+        | \$ [^$]+ \$                    # the rest: the cost is fixed, or stands in the prefix
+        | _?                             # DES
+    """,
+    re.VERBOSE,
+)
+"""The beginning of a hash (crypt(5)) that decides how long it takes."""
+
 
 def verify_password(password: bytes, stored: str) -> bool:
     """Tell whether a password belongs to a stored hash, in a time that does not depend on where they differ.
 
-    To take as long over an unknown user as over a wrong password, verify against the hash of a known user and ignore
-    the answer.
+    To take as long over an unknown user as over a wrong password, verify against a :func:`typical_hash` and ignore the
+    answer.
 
     Args:
         password: What the client sent. Empty, with a NUL, or longer than 511 octets, it never matches.
@@ -138,6 +155,29 @@ def hash_password(password: bytes, scheme: str = DEFAULT_SCHEME) -> str:
     if result is None:
         raise ValueError(f"this machine's libcrypt cannot make {scheme} hashes")
     return result.decode("ascii")
+
+
+def typical_hash(hashes: Iterable[str]) -> str:
+    """Return what costs as much to verify as most of these hashes do.
+
+    It is for the time that verifying takes, where there is no hash to verify: for a user who does not exist, or is
+    locked.
+
+    Args:
+        hashes: Those of a site's users.
+
+    Returns:
+        One of the hashes, of the commonest scheme and cost. Without any, what costs as much as a new hash of the
+        default scheme and belongs to no password.
+    """
+    by_cost: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for stored in hashes:
+        match = _COST.match(stored)
+        cost = match.group() if match else ""
+        counts[cost] += 1
+        by_cost.setdefault(cost, stored)
+    return by_cost[counts.most_common(1)[0][0]] if counts else SETTING_WITHOUT_HASHES
 
 
 def _can_be_hashed(password: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import subprocess
 import threading
 import time
@@ -19,6 +20,7 @@ from popframe.password import (
     is_password_hash,
     library_names,
     load_library,
+    typical_hash,
     verify_password,
 )
 
@@ -187,6 +189,38 @@ def test_new_hash_is_slow_enough(scheme: str) -> None:
     seconds = time.thread_time() - start
 
     assert seconds > 0.005
+
+
+@pytest.mark.parametrize(
+    ("expected", "other"),
+    [
+        (HASHES["yescrypt"], HASHES["md5crypt"]),
+        (HASHES["bcrypt"].replace("$05$", "$12$"), HASHES["bcrypt"]),
+        (HASHES["sha512crypt"].replace("$6$", "$6$rounds=1000$"), HASHES["sha512crypt"]),
+        (HASHES["scrypt"].replace("$7$C", "$7$D"), HASHES["scrypt"]),
+        (HASHES["md5crypt"], HASHES["descrypt"]),
+        (HASHES["sunmd5"], HASHES["sunmd5"].replace("68744", "4096")),
+    ],
+)
+def test_typical_hash_has_the_commonest_scheme_and_cost(expected: str, other: str) -> None:
+    """What decides the time is compared, not the salt."""
+    assert typical_hash([other, expected, expected]) == expected
+
+
+def test_typical_hash_without_hashes_takes_as_long_as_a_new_one() -> None:
+    """Even the first user of a new server does not stand out."""
+
+    def seconds_for(stored: str) -> float:
+        start = time.thread_time()
+        assert not verify_password(b"a guess", stored)
+        return time.thread_time() - start
+
+    with_users, without = (
+        statistics.median(seconds_for(stored) for _ in range(5))
+        for stored in (hash_password(PASSWORD), typical_hash([]))
+    )
+
+    assert with_users / 2 < without < with_users * 2
 
 
 def test_threads_hash_at_the_same_time() -> None:

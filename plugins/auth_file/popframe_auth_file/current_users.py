@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from popframe import ConfigError
+from popframe import ConfigError, typical_hash
 from popframe_auth_file.user_file import User, parse
 
 logger = logging.getLogger("popframe.auth_file")
-
-SETTING_WITHOUT_USERS = "$y$j9T$............"
-"""What costs as much as a hash of ``popframe passwd``, for a file in which nobody has a password."""
 
 MAX_LOGGED_PROBLEMS = 10
 """Mistakes told in one line of the log; ``popframe check-config`` tells all of them."""
@@ -34,19 +29,6 @@ SETTLED_NANOSECONDS = 2_000_000_000
 system ticks every 4 to 10 ms, on some every second or two."""
 
 _FOR_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
-
-_COST = re.compile(
-    r"""  \$ g?y \$ [^$]+                # yescrypt: flavour and parameters
-        | \$ 7 \$ .{11}                  # scrypt: N, r and p in 1, 5 and 5 letters
-        | \$ 2[abxy] \$ [0-9]+           # bcrypt: log2 of the rounds
-        | \$ [56] \$ (?:rounds=[0-9]+)?  # SHA-2
-        | \$ sha1 \$ [0-9]+
-        | \$ [^$]+ \$                    # the rest: the cost is fixed, or stands in the prefix
-        | _?                             # DES
-    """,
-    re.VERBOSE,
-)
-"""The beginning of a hash (crypt(5)) that decides how long it takes."""
 
 Fingerprint = tuple[int, int, int, int, int]
 
@@ -160,16 +142,4 @@ def _in_one_line(problems: list[str]) -> str:
 
 
 def _users(by_name: Mapping[str, User]) -> Users:
-    return Users(by_name, _sample([user.stored for user in by_name.values() if not user.is_locked]))
-
-
-def _sample(hashes: Iterable[str]) -> str:
-    """Return a hash of the commonest scheme and cost: a user's own will do, since the answer is never used."""
-    by_cost: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    for stored in hashes:
-        match = _COST.match(stored)
-        cost = match.group() if match else ""
-        counts[cost] += 1
-        by_cost.setdefault(cost, stored)
-    return by_cost[counts.most_common(1)[0][0]] if counts else SETTING_WITHOUT_USERS
+    return Users(by_name, typical_hash(user.stored for user in by_name.values() if not user.is_locked))

@@ -13,11 +13,11 @@ from popframe import (
     ConfigPath,
     PlainCredentials,
     PluginSettings,
+    ProvenPasswords,
     hookimpl,
     verify_password,
 )
 from popframe_auth_file.current_users import CurrentUsers
-from popframe_auth_file.proven_passwords import ProvenPasswords
 
 
 class AuthFileSettings(PluginSettings):

@@ -10,7 +10,7 @@ import secrets
 import threading
 from hashlib import blake2b
 
-from popframe import verify_password
+from popframe.password import verify_password
 
 MAX_PROVEN = 10_000
 """Passwords kept, about 200 octets each: more users than log in to one server within minutes."""

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from popframe import hash_password
-from popframe_auth_file.proven_passwords import ProvenPasswords
+from popframe.password import hash_password
+from popframe.proven_passwords import ProvenPasswords
+
+PASSWORD = b"correct horse"
+QUICK_HASH = "$2b$05$mJ8QEK.Zxv2G5Nih7e6uwuKqhXfJ8Y3mdtBdR3FM2Xt.orIzRJ74K"
+
+
+@pytest.fixture
+def password() -> bytes:
+    """Return the password that belongs to ``quick_hash``."""
+    return PASSWORD
+
+
+@pytest.fixture
+def quick_hash() -> str:
+    """Return a bcrypt hash of ``password`` that takes 2 ms."""
+    return QUICK_HASH
 
 
 @pytest.fixture
