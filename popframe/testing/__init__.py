@@ -27,6 +27,7 @@ from popframe.testing.engine_server import EngineServer
 from popframe.testing.memory import MemoryMaildrop, MemoryStore
 from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
+from popframe.testing.system_users import SystemUsers
 from popframe.testing.transcript import Transcript, TranscriptError, parse_transcript, read_transcript
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "ServerProcess",
     "SocketTransport",
     "StoreUnderTest",
+    "SystemUsers",
     "Transcript",
     "TranscriptError",
     "Transport",
