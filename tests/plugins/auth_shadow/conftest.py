@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from popframe import Account, PlainCredentials
+from popframe import Account, PlainCredentials, is_password_hash
 from popframe.testing import SystemUsers
 from popframe_auth_shadow import AuthShadow, AuthShadowSettings
+from popframe_auth_shadow.name_service import local_hashes
 
 PASSWORD = b"correct horse"
 YESCRYPT = "$y$j9T$8gWRjdqa6jchZteBd4G3a1$gMxdfl541Nghov/1ydrjcV9Xu8TklP5fwfvtG1H4eU6"
+
+SPARE_USERS = 4
+"""Tests that run at the same time make users with other hashes, each one or two."""
 
 Authenticate = Callable[[str, bytes], Account | None]
 
@@ -43,6 +47,15 @@ def user(users: SystemUsers) -> str:
     name = users.add()
     users.run("chpasswd", "--encrypted", stdin=f"{name}:{YESCRYPT}\n")
     return name
+
+
+@pytest.fixture(scope="class")
+def typical_users(users: SystemUsers, yescrypt: str) -> None:
+    """Make so many users with yescrypt hashes that this is what most users of the machine have."""
+    cost = yescrypt[:7]
+    others = [stored for stored in local_hashes() if is_password_hash(stored) and not stored.startswith(cost)]
+    for _ in range(len(others) + SPARE_USERS):
+        users.run("chpasswd", "--encrypted", stdin=f"{users.add()}:{yescrypt}\n")
 
 
 @pytest.fixture

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from popframe import hash_password
 from popframe.testing import AuthenticatorContract, SystemUsers
 from popframe_auth_shadow import AuthShadow, AuthShadowSettings
 
 
 @pytest.fixture(scope="class")
-def known_users(users: SystemUsers, request: pytest.FixtureRequest) -> None:
-    """Make the user of a contract, and some more, so that hashes of this cost are the commonest on the machine."""
+def known_user(users: SystemUsers, request: pytest.FixtureRequest) -> None:
+    """Make the user of a contract."""
     contract = request.cls
     assert contract is not None
-    for name in [contract.username, *(users.new_name() for _ in range(3))]:
-        users.add(name=name)
-        users.run("chpasswd", "--crypt-method", "YESCRYPT", stdin=f"{name}:{contract.password.decode()}\n")
+    users.add(name=contract.username)
+    users.run("chpasswd", "--encrypted", stdin=f"{contract.username}:{hash_password(contract.password)}\n")
 
 
-@pytest.mark.usefixtures("known_users")
+@pytest.mark.usefixtures("known_user", "typical_users")
 class TestAuthShadow(AuthenticatorContract):
     """With the settings that most sites have."""
 
@@ -30,7 +30,7 @@ class TestAuthShadow(AuthenticatorContract):
         return AuthShadow(AuthShadowSettings())
 
 
-@pytest.mark.usefixtures("known_users")
+@pytest.mark.usefixtures("known_user", "typical_users")
 class TestAuthShadowWithoutCache(AuthenticatorContract):
     """Computing every hash."""
 

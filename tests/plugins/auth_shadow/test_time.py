@@ -42,13 +42,6 @@ def seconds_of(authenticate: Authenticate, username: str, password: bytes) -> fl
     return statistics.median(times)
 
 
-@pytest.fixture(scope="class")
-def typical_users(users: SystemUsers, yescrypt: str) -> None:
-    """Make enough users with yescrypt hashes."""
-    for _ in range(4):
-        users.run("chpasswd", "--encrypted", stdin=f"{users.add()}:{yescrypt}\n")
-
-
 @pytest.mark.usefixtures("typical_users")
 class TestTime:
     """On a machine where most users have yescrypt hashes."""
