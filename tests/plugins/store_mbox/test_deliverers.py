@@ -358,13 +358,19 @@ def skip_without(*names: str) -> None:
 @pytest.mark.timeout(240)
 @needs_root
 @pytest.mark.parametrize(
-    "names",
-    [pytest.param([name], id=name) for name in AGENTS]
-    + [pytest.param(list(AGENTS), id=f"all-{number}") for number in range(ROUNDS)],
+    ("names", "settings"),
+    [pytest.param([name], "", id=name) for name in AGENTS]
+    + [pytest.param(list(AGENTS), "", id=f"all-{number}") for number in range(ROUNDS)]
+    + [pytest.param(list(AGENTS), "private_copy = true", id="all, into private copies")]
+    + [pytest.param(list(AGENTS), 'status_headers = "popper"', id="all, stamped")],
 )
-def test_mail_that_agents_deliver_is_read_exactly_once(site: MailSite, host: Host, names: list[str]) -> None:
+def test_mail_that_agents_deliver_is_read_exactly_once(
+    site: MailSite, request: pytest.FixtureRequest, names: list[str], settings: str
+) -> None:
     """Also what arrives in the middle of a session: every message, as its agent stores it (RFC 1939 sections 6, 8)."""
     skip_without(*names)
+    site.configure(more=settings)
+    host: Host = request.getfixturevalue("host")  # made last: it has files of other owners
     server = site.start()
     sent, read = deliver_and_read(host, names, server.addresses[0])
 
