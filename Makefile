@@ -7,7 +7,7 @@ VENV ?= .venv
 SECONDS ?= 1200
 # Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, liblockfile-bin
 # dotlockfile, and five deliver mail
-DEBIAN_PACKAGES := curl strace whois systemd procmail maildrop dma dovecot-core mailutils-mda liblockfile-bin
+DEBIAN_PACKAGES := curl fetchmail strace whois systemd procmail maildrop dma dovecot-core mailutils-mda liblockfile-bin
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import poplib
 import pwd
 import secrets
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,30 +16,19 @@ import pytest
 from popframe.testing.client import RawClient
 from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
+from popframe.testing.system_users import SystemUsers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts: run as root")
 
-LOCKED_FILE = Path("/etc/login.defs")
-"""Stands for the account files, which are replaced at every change; tests that change them take turns by it."""
-
 MESSAGE = b"Subject: one\n\nhello\n"
-
-
-def change_accounts(*command: str, text: str = "") -> None:
-    """Run a program that changes the account files; no other test does meanwhile."""
-    with LOCKED_FILE.open("rb") as locked:
-        fcntl.flock(locked, fcntl.LOCK_EX)
-        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
 
 
 @pytest.fixture
 def user() -> Iterator[str]:
     """Yield a real user with the password ``secret``."""
-    name = f"pop{secrets.token_hex(4)}"
-    with contextlib.ExitStack() as cleaning:
-        change_accounts("useradd", "--no-create-home", name)
-        cleaning.callback(change_accounts, "userdel", name)
-        change_accounts("chpasswd", text=f"{name}:secret\n")
+    with SystemUsers() as users:
+        name = users.add()
+        users.run("chpasswd", stdin=f"{name}:secret\n")
         yield name
 
 

@@ -1,26 +1,21 @@
 """Real accounts of this machine, real PAM services, and the plugin that asks them; all of it is removed again.
 
-The accounts are made once for each test process, under a prefix of its own. Programs that write /etc/passwd take turns
-by a lock on a file that is always there, so that tests side by side do not fail on each other.
+The accounts are made once for each test process, under a prefix of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from popframe import Account, AuthenticationFailed, Peer, PlainCredentials, TemporaryFailure
+from popframe.testing import SystemUsers
 from popframe_auth_pam import AuthPam, AuthPamSettings
-
-LOCKED_FILE = Path("/etc/login.defs")
-"""Stands for the account files in the lock; those are replaced at every change."""
 
 SERVICE_DIRECTORY = Path("/etc/pam.d")
 
@@ -45,10 +40,7 @@ STATES: dict[str, list[list[str]]] = {
 
 def run(*command: str, text: bytes = b"") -> None:
     """Run a program that changes the account files; nobody else does meanwhile."""
-    with LOCKED_FILE.open("rb") as locked:
-        fcntl.flock(locked, fcntl.LOCK_EX)
-        done = subprocess.run(command, input=text, capture_output=True, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr!r}"
+    SystemUsers().run(*command, stdin=text.decode("utf-8", "surrogateescape"))
 
 
 @pytest.fixture(scope="session")
