@@ -73,7 +73,7 @@ class StoredSecret:
         account: Who is logged in when the proof is right.
         scheme: ``"plain"``, ``"scram-sha-1"`` or ``"scram-sha-256"``.
         value: For ``plain`` the password's octets; for SCRAM the text of RFC 5803
-            (``SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey``).
+            (``SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey``). Never empty.
     """
 
     account: Account

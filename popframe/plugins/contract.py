@@ -18,6 +18,9 @@ from popframe.model import Account, Maildrop, StoredSecret
 MAILDROP_METHODS = ("message_octets", "message_uids", "read_message", "commit", "close")
 """The methods of :class:`popframe.Maildrop`."""
 
+LARGEST_ID = 2**32 - 2
+"""Largest user or group id on Linux; the one above means "none" (chown(2)), and a larger one is cut to another id."""
+
 _MECHANISM_NAME = re.compile(r"[A-Z0-9_-]{1,20}\Z")
 """RFC 4422 section 3.1."""
 
@@ -39,6 +42,8 @@ def accept_secret(source: str, answer: object, scheme: str) -> StoredSecret:
     _checked_account(f"{source}: StoredSecret.account is", source, answer.account)
     if not isinstance(answer.value, bytes):
         raise _wrong_type(f"{source}: StoredSecret.value is", "bytes", answer.value)
+    if not answer.value:
+        raise HookContractError(f"{source}: StoredSecret.value is empty: nobody logs in with an empty password")
     if answer.scheme != scheme:
         raise HookContractError(f"{source} was asked for scheme {scheme!r} and returned {answer.scheme!r}")
     return answer
@@ -49,8 +54,8 @@ def _checked_account(subject: str, source: str, account: object) -> Account:
         raise _wrong_type(subject, "Account", account)
     _checked_name(f"{source}: Account.username is", account.username)
     for field, number in (("uid", account.uid), ("gid", account.gid)):
-        if number is not None and (type(number) is not int or number < 0):
-            raise HookContractError(f"{source}: Account.{field} is {number!r}, not a number from 0 up or None")
+        if number is not None and not (type(number) is int and 0 <= number <= LARGEST_ID):
+            raise HookContractError(f"{source}: Account.{field} is {number!r}, not a number from 0 to {LARGEST_ID}")
     return account
 
 
