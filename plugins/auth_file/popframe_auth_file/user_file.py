@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from popframe import Account, ConfigError, is_password_hash
 
-FIELDS = ("maildrop", "uid", "gid", "home")
+FIELDS = ("maildrop", "uid", "gid", "home", "shell")
 """Keys that a line may have after the hash; they become the fields of :class:`popframe.Account`."""
 
 LARGEST_ID = 2**32 - 2
@@ -125,6 +125,7 @@ def _account(username: str, fields: str) -> Account:
         uid=_number("uid", values),
         gid=_number("gid", values),
         home=values.get("home", ""),
+        shell=values.get("shell", ""),
         maildrop=values.get("maildrop", ""),
     )
 

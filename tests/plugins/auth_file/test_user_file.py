@@ -16,10 +16,12 @@ HASH = "$1$iH8nh9Ru$10vWy2kL3UYutmsYQeq6X1"
 
 def test_line_with_every_field_becomes_an_account() -> None:
     """Name, hash and fields are all that a line has."""
-    line = f"alice:{HASH}:maildrop=/srv/mail/alice uid=1000 gid=100  home=/home/alice\n"
+    line = f"alice:{HASH}:maildrop=/srv/mail/alice uid=1000 gid=100  home=/home/alice shell=/bin/sh\n"
     user = parse(line.encode(), "users")["alice"]
 
-    assert user.account == Account(username="alice", uid=1000, gid=100, home="/home/alice", maildrop="/srv/mail/alice")
+    assert user.account == Account(
+        username="alice", uid=1000, gid=100, home="/home/alice", shell="/bin/sh", maildrop="/srv/mail/alice"
+    )
     assert user.stored == HASH
     assert user.line == 1
 
@@ -76,7 +78,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
             b":" + HASH.encode(),
             b"bob:plain-text",
             b"alice:!",
-            b"carol:" + HASH.encode() + b":shell=/bin/sh",
+            b"carol:" + HASH.encode() + b":gecos=Carol",
             b"dave:" + HASH.encode() + b":uid=x",
             b"eve\xff:!",
             b" mallory:!",
@@ -90,7 +92,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
         "/etc/users:4: a user name is missing",
         "/etc/users:5: the hash of user 'bob' has no form that crypt(3) knows; run `popframe passwd`",
         "/etc/users:6: user 'alice' is in line 2 already",
-        "/etc/users:7: unknown field 'shell' of user 'carol' (known: maildrop, uid, gid, home; form: key=value)",
+        "/etc/users:7: unknown field 'gecos' of user 'carol' (known: maildrop, uid, gid, home, shell; form: key=value)",
         "/etc/users:8: uid=x is not a number from 0 to 4294967294",
         "/etc/users:9: the line is not UTF-8",
         "/etc/users:10: user name ' mallory' has blanks at its ends, or characters that cannot be printed",
