@@ -109,7 +109,8 @@ def popframe_authorize(peer: Peer, account: Account) -> None:
     """Check: may this account log in, now and from there?
 
     Called after the password, or the proof, was found right, whichever plugin said so, and before the maildrop is
-    opened: login shells, closed accounts, networks, times.
+    opened: closed accounts, times, quotas. The rules of the table ``[login]`` (shells, user ids, lists, networks) were
+    asked before.
 
     Args:
         peer: Where the client connects from.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from popframe.config import LogSettings, Pop3Settings, ServerSettings
+from popframe.config import LoginSettings, LogSettings, Pop3Settings, ServerSettings
 from popframe.server import startup
 
 pytestmark = pytest.mark.checkout
@@ -74,7 +74,10 @@ def test_plugins_of_the_guide_can_be_imported(example: str) -> None:
     assert any(isinstance(value, type) for value in names.values())
 
 
-@pytest.mark.parametrize(("table", "model"), [("server", ServerSettings), ("pop3", Pop3Settings), ("log", LogSettings)])
+@pytest.mark.parametrize(
+    ("table", "model"),
+    [("server", ServerSettings), ("login", LoginSettings), ("pop3", Pop3Settings), ("log", LogSettings)],
+)
 def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]) -> None:
     """docs/configuration.md has each setting with its default and its description, and no other."""
     text = (ROOT / "docs" / "configuration.md").read_text("utf-8")

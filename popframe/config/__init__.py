@@ -1,6 +1,7 @@
 """Configuration: one TOML file, validated whole, every mistake reported at once with its line."""
 
 from popframe.config.file import ConfigFile
+from popframe.config.login import LoginSettings
 from popframe.config.output import dump, json_schema
 from popframe.config.problem import InvalidConfiguration, Problem
 from popframe.config.settings import ConfigPath, LogSettings, PluginSettings, Pop3Settings, ServerSettings
@@ -12,6 +13,7 @@ __all__ = [
     "Configuration",
     "InvalidConfiguration",
     "LogSettings",
+    "LoginSettings",
     "PluginSettings",
     "Pop3Settings",
     "Problem",

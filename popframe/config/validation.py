@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from popframe.config.explanation import dotted_key, explain
 from popframe.config.file import ConfigFile
+from popframe.config.login import LoginSettings
 from popframe.config.problem import InvalidConfiguration, Problem
 from popframe.config.settings import CoreSettings, Filled, LogSettings, Pop3Settings, ServerSettings
 from popframe.suggestion import suggest
@@ -36,6 +37,7 @@ class RootTable(CoreSettings):
     server: ServerSettings = Field(default_factory=ServerSettings, description="Sockets, processes, limits.")
     log: LogSettings = Field(default_factory=LogSettings, description="Where log lines go and how they look.")
     pop3: Pop3Settings = Field(default_factory=Pop3Settings, description="What the server says.")
+    login: LoginSettings = Field(default_factory=LoginSettings, description="Who may log in.")
     plugin: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="One table for each plugin that has settings: [plugin.NAME]."
     )
@@ -61,6 +63,7 @@ class Configuration:
         server: Table ``[server]``.
         log: Table ``[log]``.
         pop3: Table ``[pop3]``.
+        login: Table ``[login]``.
         plugin_settings: By name of the plugin, the validated ``[plugin.NAME]``; None for a plugin without settings.
     """
 
@@ -69,6 +72,7 @@ class Configuration:
     server: ServerSettings
     log: LogSettings
     pop3: Pop3Settings
+    login: LoginSettings
     plugin_settings: Mapping[str, BaseModel | None]
 
 
@@ -104,6 +108,7 @@ def validate(
         server=root.server,
         log=root.log,
         pop3=root.pop3,
+        login=root.login,
         plugin_settings=MappingProxyType(plugin_settings),
     )
 

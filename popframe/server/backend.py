@@ -3,45 +3,79 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
+from dataclasses import dataclass
 
+from popframe.authorization import LoginRules
 from popframe.engine import Handover, Login
 from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, PopframeError, Refusal
-from popframe.model import Account, LoginFailure, Peer, PlainCredentials
+from popframe.model import LoginFailure, Peer, PlainCredentials
 from popframe.plugins import Hooks
+from popframe.server.admission import admitted, opened
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard
+
+LEAST_REFUSAL_SECONDS = 0.25
+"""No refusal with ``[AUTH]`` is answered sooner after the attempt. A wrong password costs a slow hash, a right one that
+a plugin remembers does not: without this, the time would tell that a password was right which a rule then refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One session's place on the board of connections.
+
+    Attributes:
+        board: Where connections are counted.
+        slot: The session's own.
+        user_limit: Connections that one user may have.
+    """
+
+    board: FrontBoard
+    slot: int
+    user_limit: int
+
+    def enter_user(self, username: str) -> None:
+        """Count the session for its user as well.
+
+        Raises:
+            TooManyConnections: The user has as many as it may have.
+        """
+        self.board.enter_user(self.slot, username, self.user_limit)
+
+    def leave_user(self) -> None:
+        """Stop counting it for its user."""
+        self.board.leave_user(self.slot)
 
 
 class HookBackend:
     """One session's way to the plugins."""
 
-    def __init__(
-        self, session_id: str, peer: Peer, hooks: Hooks, board: FrontBoard, slot: int, user_limit: int
-    ) -> None:
+    def __init__(self, session_id: str, peer: Peer, hooks: Hooks, rules: LoginRules, place: Place) -> None:
         """Serve one session.
 
         Args:
             session_id: Its name in the log.
             peer: Where the client connects from.
             hooks: The plugins.
-            board: Where connections are counted.
-            slot: This session's place on it.
-            user_limit: Connections that one user may have.
+            rules: Who may log in, whatever the plugins say.
+            place: Where it is counted.
         """
         self.session_id = session_id
         self.peer = peer
         self.hooks = hooks
-        self.board = board
-        self.slot = slot
-        self.user_limit = user_limit
+        self.rules = rules
+        self.place = place
 
     def log_in(self, credentials: PlainCredentials) -> Login | Handover:
         """Ask the plugins who this is, whether it may come in, and for its maildrop."""
+        started = time.monotonic()
         try:
             login = self._admitted(credentials)
         except PopframeError as error:
             self._tell_failure(credentials.username, error)
+            if isinstance(error, AuthenticationFailed):
+                time.sleep(max(0.0, started + LEAST_REFUSAL_SECONDS - time.monotonic()))
             raise
         log_event("login", {**self._start_of_line(), "user": login.account.username})
         return login
@@ -56,24 +90,13 @@ class HookBackend:
             log_event("error", fields, logging.ERROR)
 
     def _admitted(self, credentials: PlainCredentials) -> Login | Handover:
-        username = self.hooks.canonical_username(self.peer, credentials.username)
-        account = self.hooks.authenticate(self.peer, PlainCredentials(username, credentials.password))
-        if account is None:
-            raise AuthenticationFailed("unknown user")
-        self.hooks.authorize(self.peer, account)
-        self.board.enter_user(self.slot, account.username, self.user_limit)
+        account = admitted(self.hooks, self.rules, self.peer, credentials)
+        self.place.enter_user(account.username)
         try:
-            return self._opened(account)
+            return opened(self.hooks, self.peer, account)
         except BaseException:
-            self.board.leave_user(self.slot)
+            self.place.leave_user()
             raise
-
-    def _opened(self, account: Account) -> Login:
-        self.hooks.before_maildrop_opens(self.peer, account)
-        maildrop = self.hooks.open_maildrop(account)
-        if maildrop is None:
-            raise PermanentFailure("no plugin stores the mail of this account")
-        return Login(account, maildrop)
 
     def _tell_failure(self, username: str, error: PopframeError) -> None:
         code = error.code if isinstance(error, Refusal) else PermanentFailure.code

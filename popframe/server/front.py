@@ -22,7 +22,7 @@ from popframe.engine import Session
 from popframe.engine.wire import status_line
 from popframe.extension import Reply
 from popframe.model import Peer, SessionSummary
-from popframe.server.backend import HookBackend
+from popframe.server.backend import HookBackend, Place
 from popframe.server.connection import Connection
 from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
@@ -164,7 +164,8 @@ class Front:
             return
         session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
         started = time.monotonic()
-        backend: HookBackend = HookBackend(session_id, peer, service.hooks, self._board, slot, service.limits.per_user)
+        place = Place(self._board, slot, service.limits.per_user)
+        backend: HookBackend = HookBackend(session_id, peer, service.hooks, service.rules, place)
         if service.door is not None:
             backend = GateBackend(backend, service.door, transport)
         session = Session(peer, backend, service.policy, service.table)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from popframe.authorization import LoginRules
 from popframe.config import Configuration
 from popframe.engine import CommandTable, ImplementationShown, Policy
 from popframe.errors import ConfigError
@@ -257,6 +258,7 @@ def _service(configuration: Configuration, hooks: Hooks, gate: GateProcess | Non
     )
     return Service(
         hooks=hooks,
+        rules=LoginRules(configuration.login),
         policy=policy,
         table=CommandTable(policy, hooks.commands),
         timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),

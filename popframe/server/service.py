@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from popframe.authorization import LoginRules
 from popframe.engine import CommandTable, Policy
 from popframe.plugins import Hooks
 from popframe.server.connection import Timers
@@ -41,6 +42,7 @@ class Service:
 
     Attributes:
         hooks: The plugins.
+        rules: Who may log in, whatever the plugins say.
         policy: What the site chose of POP3.
         table: The commands.
         timers: How long a client may take.
@@ -50,6 +52,7 @@ class Service:
     """
 
     hooks: Hooks
+    rules: LoginRules
     policy: Policy
     table: CommandTable
     timers: Timers

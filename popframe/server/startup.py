@@ -71,6 +71,7 @@ def check(path: Path) -> CheckedConfiguration:
         server=configuration.server,
         log=configuration.log,
         pop3=configuration.pop3,
+        login=configuration.login,
         plugin_settings=configuration.plugin_settings,
         found=tuple(found.values()),
     )

@@ -54,8 +54,8 @@ def test_dump_can_be_read_again(valid: Valid) -> None:
     first = valid(TEXT, MODELS)
     second = valid(dump(first), MODELS)
 
-    assert (second.plugins, second.server, second.log, second.pop3) == (
-        first.plugins, first.server, first.log, first.pop3
+    assert (second.plugins, second.server, second.log, second.pop3, second.login) == (
+        first.plugins, first.server, first.log, first.pop3, first.login
     )  # fmt: skip
 
 

@@ -11,9 +11,14 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from popframe import ConfigPath, PluginSettings
-from popframe.config import Configuration, LogSettings, Pop3Settings, Problem, ServerSettings
+from popframe.config import Configuration, LoginSettings, LogSettings, Pop3Settings, Problem, ServerSettings
 
-TABLES: dict[str, type[BaseModel]] = {"server": ServerSettings, "log": LogSettings, "pop3": Pop3Settings}
+TABLES: dict[str, type[BaseModel]] = {
+    "server": ServerSettings,
+    "log": LogSettings,
+    "pop3": Pop3Settings,
+    "login": LoginSettings,
+}
 ALL_FIELDS = [(table, name) for table, model in TABLES.items() for name in model.model_fields]
 
 ProblemsIn = Callable[[str, dict[str, None]], list[Problem]]
@@ -90,6 +95,28 @@ def test_defaults_are_valid() -> None:
         ("pop3.max_bad_commands = 9", "pop3.max_bad_commands", "must be greater than or equal to 10, not 9"),
         ("pop3.max_failed_logins = 2", "pop3.max_failed_logins", "must be greater than or equal to 3, not 2"),
         ("pop3.replace_nul = 1", "pop3.replace_nul", "must be true or false, not a whole number"),
+        ("login.min_uid = 0", "login.min_uid", "must be greater than or equal to 1, not 0"),
+        ('login.require_shell = "no"', "login.require_shell", "must be true or false, not a string"),
+        ("login.nologin_file = false", "login.nologin_file", "must be a string, not true or false"),
+        ("login.allow_users = []", "login.allow_users", "must not be empty"),
+        ('login.allow_users = "alice"', "login.allow_users", "must be a list, not a string"),
+        ('login.deny_users = ["alice", "*@old.example"]', "login.deny_users[1]", "'*@old.example': names are compared "
+         "as they are, patterns are not known"),
+        ('login.deny_users = [" alice"]', "login.deny_users[0]", "' alice' is not a name: empty, blanks at its ends, "
+         "or characters that do not print"),
+        ('login.deny_users = [""]', "login.deny_users[0]", None),
+        ('login.deny_users = ["a\\u0000b"]', "login.deny_users[0]", None),
+        ('login.allow_groups = ["root", "no such"]', "login.allow_groups[1]", "this machine has no group 'no such'"),
+        ('login.deny_groups = ["no such"]', "login.deny_groups[0]", "this machine has no group 'no such'"),
+        ('login.deny_groups = ["a\\u0000b"]', "login.deny_groups[0]", None),
+        ("login.allow_networks = []", "login.allow_networks", "must not be empty"),
+        ('login.allow_networks = ["10.1.2.3/8"]', "login.allow_networks[0]", "'10.1.2.3/8' has bits behind its prefix; "
+         "the network is '10.0.0.0/8'"),
+        ('login.deny_networks = ["192.0.2"]', "login.deny_networks[0]", "'192.0.2' is not a network, as in "
+         "'192.0.2.0/24' or '2001:db8::/32'"),
+        ('login.deny_networks = ["fe80::%eth0/64"]', "login.deny_networks[0]", "'fe80::%eth0/64' names an interface; a "
+         "network does not"),
+        ('login.deny_network = ["::/0"]', "login.deny_network", None),
         ("server = 1", "server", "must be a table, not a whole number"),
         ('server.listen = "127.0.0.1:110"', "server.listen", "must be a list, not a string"),
     ],
@@ -119,6 +146,20 @@ def test_mistake_in_one_setting_blames_no_other(problems_in: ProblemsIn) -> None
 def test_low_limit_needs_no_other_setting(valid: Valid) -> None:
     """The defaults of the parts are not held against a small whole."""
     assert valid('plugins = ["a"]\nserver.max_connections = 5', {"a": None}).server.max_connections == 5
+
+
+def test_rules_are_taken_as_they_are_written(valid: Valid, tmp_path: Path) -> None:
+    """Networks in one form, paths from the folder of the file, groups that the machine has."""
+    text = (
+        'plugins = ["a"]\nlogin = { allow_networks = ["2001:DB8::/32", "192.0.2.1"], deny_groups = ["root"], '
+        'nologin_file = "closed", allow_users = ["alice", "b c@example.org"] }'
+    )
+    login = valid(text, {"a": None}).login
+
+    assert login.allow_networks == ("2001:db8::/32", "192.0.2.1/32")
+    assert login.deny_groups == ("root",)
+    assert login.nologin_file == tmp_path / "closed"
+    assert login.allow_users == ("alice", "b c@example.org")
 
 
 def test_run_as_takes_an_unprivileged_user(valid: Valid) -> None:

@@ -24,7 +24,7 @@ class GateBackend(HookBackend):
             door: The way to the gate.
             transport: What is handed over after a login.
         """
-        super().__init__(local.session_id, local.peer, local.hooks, local.board, local.slot, local.user_limit)
+        super().__init__(local.session_id, local.peer, local.hooks, local.rules, local.place)
         self._door = door
         self._transport = transport
 
@@ -37,12 +37,12 @@ class GateBackend(HookBackend):
         channel = self._asked(credentials)
         try:
             account = Account(channel.receive_account(self._door.patience_seconds))
-            self.board.enter_user(self.slot, account.username, self.user_limit)
+            self.place.enter_user(account.username)
             try:
                 channel.send_open()
                 channel.receive_ready(self._door.patience_seconds)
             except BaseException:
-                self.board.leave_user(self.slot)
+                self.place.leave_user()
                 raise
         except BaseException:
             channel.close()

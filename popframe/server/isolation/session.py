@@ -16,8 +16,9 @@ from typing import NoReturn
 
 from popframe.engine import Login, Session
 from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError, Refusal
-from popframe.model import Account, Outcome, Peer, PlainCredentials
+from popframe.model import Outcome, Peer, PlainCredentials
 from popframe.server import log, privilege
+from popframe.server.admission import admitted, opened
 from popframe.server.connection import Connection
 from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.log import log_event
@@ -106,13 +107,15 @@ def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
     """
     request, channel = admission.request, admission.channel
     try:
-        account = _authenticated(request, service)
+        account = admitted(service.hooks, service.rules, request.peer, request.credentials)
+        if account.uid is None or account.gid is None:
+            raise PermanentFailure(f"account {account.username!r} has no user id: isolation = 'per-user' needs one")
         channel.send_account(account.username)
         if not channel.may_open():
             raise _Refused
         keep = (admission.channel.fileno(), admission.transport.fileno(), *log.descriptors())
         privilege.become_account(account, keep, may_gain=service.hooks.starts_setgid_programs)
-        login = _opened(request, account, service)
+        login = opened(service.hooks, request.peer, account)
         session = Session(request.peer, UserBackend(request.session_id, request.peer), service.policy, service.table)
         line = session.continue_from(login)
         channel.send_ready()
@@ -123,27 +126,6 @@ def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
         channel.send_refusal(error)
         raise _Refused from error
     return session, line
-
-
-def _authenticated(request: LoginRequest, service: Service) -> Account:
-    """Ask the plugins who this is, and whether it may come in."""
-    hooks, peer, credentials = service.hooks, request.peer, request.credentials
-    username = hooks.canonical_username(peer, credentials.username)
-    account = hooks.authenticate(peer, PlainCredentials(username, credentials.password))
-    if account is None:
-        raise AuthenticationFailed("unknown user")
-    hooks.authorize(peer, account)
-    if account.uid is None or account.gid is None:
-        raise PermanentFailure(f"account {account.username!r} has no user id: isolation = 'per-user' needs one")
-    return account
-
-
-def _opened(request: LoginRequest, account: Account, service: Service) -> Login:
-    service.hooks.before_maildrop_opens(request.peer, account)
-    maildrop = service.hooks.open_maildrop(account)
-    if maildrop is None:
-        raise PermanentFailure("no plugin stores the mail of this account")
-    return Login(account, maildrop)
 
 
 class UserConnection(Connection):
