@@ -185,3 +185,15 @@ def test_server_does_not_start_without_the_service(pam_site: MailSite, service: 
     Path("/etc/pam.d", service).unlink()
     with pytest.raises(AssertionError, match=f"status 2:\n.*no PAM service file '{service}'"):
         pam_site.start()
+
+
+def test_user_without_a_login_shell_is_refused_though_pam_accepts(pam_site: MailSite, user: str) -> None:
+    """The rules of [login] hold behind PAM too; the client hears what a wrong password hears (C-038)."""
+    change_accounts("usermod", "--shell", "/usr/sbin/nologin", user)
+    server = pam_site.start()
+    with RawClient(server.addresses[0]) as client:
+        replies = [client.log_in(user, password) for password in ("secret", "wrong")]
+
+    assert replies == [b"-ERR [AUTH] user name or password not accepted\r\n"] * 2
+    assert server.count_in_log("reason=\"login shell '/usr/sbin/nologin' is not in /etc/shells\"") == 1
+    assert server.count_in_log('reason="wrong password, or locked (PAM_AUTH_ERR)"') == 1

@@ -88,6 +88,19 @@ def test_files_of_the_machine_count_while_the_server_runs(ruled_site: MailSite) 
     assert reply(server, "no-shell").startswith(b"+OK")
 
 
+def test_list_of_shells_that_the_server_may_not_read_is_trouble_of_ours(ruled_site: MailSite) -> None:
+    """Told to those whose password was right, with the reason in the log; virtual users need no shell (C-038)."""
+    (ruled_site.directory / "shells").chmod(0)
+    server = ruled_site.start()
+
+    assert reply(server, "alice") == b"-ERR [SYS/TEMP] temporary problem on the server, try again later\r\n"
+    assert reply(server, "alice", "wrong") == WRONG
+    assert reply(server, "virtual").startswith(b"+OK")
+    assert (
+        server.count_in_log(f"the list of shells {ruled_site.directory}/shells cannot be read: Permission denied") == 1
+    )
+
+
 def test_reload_takes_the_rules_over(ruled_site: MailSite) -> None:
     """New rules hold for new sessions; a mistake in one changes nothing."""
     server = ruled_site.start()
