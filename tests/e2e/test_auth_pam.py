@@ -189,7 +189,7 @@ def test_server_does_not_start_without_the_service(pam_site: MailSite, service: 
 
 def test_user_without_a_login_shell_is_refused_though_pam_accepts(pam_site: MailSite, user: str) -> None:
     """The rules of [login] hold behind PAM too; the client hears what a wrong password hears (C-038)."""
-    change_accounts("usermod", "--shell", "/usr/sbin/nologin", user)
+    SystemUsers().run("usermod", "--shell", "/usr/sbin/nologin", user)
     server = pam_site.start()
     with RawClient(server.addresses[0]) as client:
         replies = [client.log_in(user, password) for password in ("secret", "wrong")]
