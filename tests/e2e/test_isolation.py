@@ -282,7 +282,6 @@ def test_a_login_that_hangs_ends_at_the_login_timer(folder: Path) -> None:
     site = Site(folder, ["alice"], more="login_timeout_seconds = 1")
     with site.server, site.connect() as client:
         client.send(b"USER slow\r\nPASS secret\r\n")
-        client.line()
         until(lambda: len(children_of(site.gate())) == 1, "the login's process")
         until(lambda: not children_of(site.gate()), "it ends")
 
