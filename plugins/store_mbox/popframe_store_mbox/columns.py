@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import overload
 
+from popframe_store_mbox.lazy import LazySequence
 from popframe_store_mbox.uid import DIGEST_OCTETS, further_copies, uid_of
 
 LISTED_AT_ONCE = 1000
@@ -78,7 +78,10 @@ class Index:
     @property
     def uids(self) -> Sequence[str]:
         """The unique-ids, made as they are asked for."""
-        return _Uids(self)
+        return LazySequence(self, self._uid)
+
+    def _uid(self, message: int) -> str:
+        return self.stored_uids.get(message) or uid_of(self.digest(message), self.copies.get(message, 1)).decode()
 
     def total_octets(self) -> int:
         """Return the sum of the sizes."""
@@ -106,26 +109,3 @@ class Index:
 
     def discard(self) -> None:
         """Do nothing: there is no file."""
-
-
-class _Uids(Sequence[str]):
-    """The unique-ids of the messages in some columns."""
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @overload
-    def __getitem__(self, message: int) -> str: ...
-    @overload
-    def __getitem__(self, message: slice) -> Sequence[str]: ...
-    def __getitem__(self, message: int | slice) -> str | Sequence[str]:
-        """Return the unique-id of one message, or of some."""
-        index = self._index
-        if isinstance(message, slice):
-            return [self[at] for at in range(*message.indices(len(index)))]
-        if not 0 <= message < len(index):
-            raise IndexError(message)
-        return index.stored_uids.get(message) or uid_of(index.digest(message), index.copies.get(message, 1)).decode()

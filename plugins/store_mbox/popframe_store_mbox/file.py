@@ -110,6 +110,16 @@ def write_at(fd: int, octets: bytes | bytearray, offset: int) -> None:
         offset += written
 
 
+def create_private(path: str) -> int:
+    """Create a file that nobody else may read, and open it for writing.
+
+    Raises:
+        FileExistsError: There is something of that name.
+        OSError: It cannot be created.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
 def is_at(path: str, fd: int) -> bool:
     """Tell whether the path, not followed when it is a link, leads to the open file."""
     try:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Self, overload
+from typing import Self
 
 from popframe import TemporaryFailure
 from popframe_store_mbox.file import read_at
@@ -28,6 +28,7 @@ from popframe_store_mbox.index_format import (
     unpacked_filter_block,
     unpacked_row,
 )
+from popframe_store_mbox.lazy import LazySequence
 
 PIECE_OCTETS = 64 * 1024
 """Read at a time for a listing."""
@@ -56,13 +57,13 @@ class StoredIndex:
         self._fd = fd
         self._latest: tuple[int, Row] | None = None
         self._near: tuple[int, bytes] = (-1, b"")
-        self.start: Sequence[int] = _Numbers(self, 0)
-        self.content: Sequence[int] = _Numbers(self, 1)
-        self.header_end: Sequence[int] = _Numbers(self, 2)
-        self.end: Sequence[int] = _Numbers(self, 3)
-        self.next: Sequence[int] = _Numbers(self, 4)
-        self.octets: Sequence[int] = _Numbers(self, 5)
-        self.uids: Sequence[str] = _Uids(self)
+        self.start, self.content, self.header_end, self.end, self.next, self.octets = map(self._column, range(6))
+        self.uids: Sequence[str] = LazySequence(
+            self, lambda message: self.row(message).uid, lambda: (row.uid for row in self.rows())
+        )
+
+    def _column(self, number: int) -> Sequence[int]:
+        return LazySequence(self, lambda message: int(self.row(message)[number]))
 
     @classmethod
     def load(cls, path: str) -> Self | None:
@@ -241,51 +242,6 @@ def is_private(status: os.stat_result) -> bool:
     """Tell whether a file is one that only this user can have written."""
     is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
     return is_ours and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-
-
-class _Numbers(Sequence[int]):
-    """One column of numbers."""
-
-    def __init__(self, index: StoredIndex, column: int) -> None:
-        self._index = index
-        self._column = column
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @overload
-    def __getitem__(self, message: int) -> int: ...
-    @overload
-    def __getitem__(self, message: slice) -> Sequence[int]: ...
-    def __getitem__(self, message: int | slice) -> int | Sequence[int]:
-        """Return the number of one message."""
-        if isinstance(message, slice):
-            return [self[at] for at in range(*message.indices(len(self)))]
-        return int(self._index.row(message)[self._column])
-
-
-class _Uids(Sequence[str]):
-    """The unique-ids."""
-
-    def __init__(self, index: StoredIndex) -> None:
-        self._index = index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @overload
-    def __getitem__(self, message: int) -> str: ...
-    @overload
-    def __getitem__(self, message: slice) -> Sequence[str]: ...
-    def __getitem__(self, message: int | slice) -> str | Sequence[str]:
-        """Return the unique-id of one message."""
-        if isinstance(message, slice):
-            return [self[at] for at in range(*message.indices(len(self)))]
-        return self._index.row(message).uid
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield all of them, reading many rows at a time."""
-        return (row.uid for row in self._index.rows())
 
 
 def cut_segments(index: StoredIndex, count: int) -> tuple[Segment, ...]:

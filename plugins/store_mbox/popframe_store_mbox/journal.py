@@ -28,7 +28,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from popframe import PermanentFailure, TemporaryFailure
-from popframe_store_mbox.file import read_at, sync_directory, write_at
+from popframe_store_mbox.file import create_private, read_at, sync_directory, write_at
 from popframe_store_mbox.journal_format import (
     HEADER_OCTETS,
     MARK_OCTETS,
@@ -257,7 +257,7 @@ def _written(
     companion_path: str = "",
     copy: int = -1,
 ) -> Journal:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = create_private(path)
     try:
         status = os.fstat(spool)
         if os.geteuid() == 0:  # a session of that user has to be able to finish it

@@ -19,7 +19,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -27,11 +26,12 @@ from contextlib import suppress
 from itertools import chain
 from typing import Self
 
-from popframe import MaildropInUse, PermanentFailure, TemporaryFailure
-from popframe_store_mbox.file import is_at, read_at, sync_directory, write_at
+from popframe import MaildropInUse, TemporaryFailure
+from popframe_store_mbox.file import create_private, is_at, read_at, sync_directory, write_at
 from popframe_store_mbox.from_line import missing_separator
 from popframe_store_mbox.journal import has_journal, write_journal
 from popframe_store_mbox.journal_format import Companion
+from popframe_store_mbox.ownership import refuse_accessible, refuse_foreign
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.scan import refuse_other_than_mbox
 from popframe_store_mbox.splice import Part, Span, buffers
@@ -80,7 +80,7 @@ class PrivateCopy:
                 return None
             try:
                 _make_over(place, fd)
-                _refuse_foreign(place, os.fstat(fd))
+                _refuse_untrusted(place, place.private_copy, fd)
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if is_at(place.private_copy, fd):
                     return cls(place, fd)
@@ -170,7 +170,7 @@ class PrivateCopy:
     def _write_record(self, size: int) -> None:
         """Say how long the file was before a move."""
         path = self._place.move_record
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = create_private(path)
         try:
             _make_over(self._place, fd)
             octets = _RECORD.pack(_MAGIC, size)
@@ -204,7 +204,7 @@ def undo_move(place: Place) -> None:
     except FileNotFoundError:
         return
     try:
-        _refuse_foreign(place, os.fstat(record), place.move_record)
+        _refuse_untrusted(place, place.move_record, record)
         octets = read_at(record, _RECORD.size + _CHECKSUM.size, 0)
     finally:
         os.close(record)
@@ -221,7 +221,7 @@ def _cut_back(place: Place, size: int) -> None:
     except FileNotFoundError:
         return
     try:
-        _refuse_foreign(place, os.fstat(fd))
+        _refuse_untrusted(place, place.private_copy, fd)
         if os.fstat(fd).st_size > size:
             _logger.warning("%s: taking a move back that was interrupted", place.private_copy)
             os.ftruncate(fd, size)
@@ -237,22 +237,11 @@ def _make_over(place: Place, fd: int) -> None:
         os.fchown(fd, place.uid, -1 if place.gid is None else place.gid)
 
 
-def _refuse_foreign(place: Place, status: os.stat_result, path: str = "") -> None:
-    """Refuse a file that could be somebody else's, or that somebody else could have written to.
-
-    Raises:
-        PermanentFailure: With the reason.
-    """
-    path = path or place.private_copy
-    owner = os.geteuid() if place.uid is None else place.uid
-    if not stat.S_ISREG(status.st_mode):
-        raise PermanentFailure(f"{path} is not a regular file")
-    if status.st_nlink != 1:
-        raise PermanentFailure(f"{path} has {status.st_nlink} names (hard links)")
-    if status.st_uid != owner and not (place.uid is None and owner == 0):
-        raise PermanentFailure(f"{path} belongs to user {status.st_uid}, not to {owner}")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PermanentFailure(f"{path} is accessible to others (mode {stat.S_IMODE(status.st_mode):04o}, not 0600)")
+def _refuse_untrusted(place: Place, path: str, fd: int) -> None:
+    """Refuse a file that somebody else than its user can have written to."""
+    status = os.fstat(fd)
+    refuse_foreign(place, path, status)
+    refuse_accessible(path, status)
 
 
 def _tail(parts: Sequence[Part]) -> bytes:

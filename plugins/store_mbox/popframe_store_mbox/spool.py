@@ -17,6 +17,7 @@ from popframe import PermanentFailure, TemporaryFailure
 from popframe_store_mbox.file import FileState, is_at, sync_directory
 from popframe_store_mbox.journal import finish_journals, has_journal
 from popframe_store_mbox.lock import LockPolicy, LockTimeout, held_locks
+from popframe_store_mbox.ownership import refuse_foreign
 from popframe_store_mbox.place import DOTLOCK_SUFFIX, Place
 from popframe_store_mbox.private_copy import undo_move
 
@@ -167,7 +168,10 @@ def _open_spool(place: Place, *, create: bool) -> int | None:
             raise PermanentFailure(f"no directory for {place.spool}") from None
         return _create_spool(place, flags) if create else None
     try:
-        _refuse_foreign(place, os.fstat(fd))
+        status = os.fstat(fd)
+        refuse_foreign(place, place.spool, status)
+        if status.st_mode & stat.S_IWOTH:
+            _logger.warning("%s can be written to by everybody", place.spool)
     except BaseException:
         os.close(fd)
         raise
@@ -188,23 +192,3 @@ def _create_spool(place: Place, flags: int) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def _refuse_foreign(place: Place, status: os.stat_result) -> None:
-    """Refuse a file that could be somebody else's mail, or not mail at all.
-
-    Its owner is the account's user; where the account has none, the user that the server runs as. Only root may serve
-    an account without a user id from any file: then the operator vouches for the directory.
-
-    Raises:
-        PermanentFailure: With the reason.
-    """
-    owner = os.geteuid() if place.uid is None else place.uid
-    if not stat.S_ISREG(status.st_mode):
-        raise PermanentFailure(f"{place.spool} is not a regular file")
-    if status.st_nlink != 1:
-        raise PermanentFailure(f"{place.spool} has {status.st_nlink} names (hard links)")
-    if status.st_uid != owner and not (place.uid is None and owner == 0):
-        raise PermanentFailure(f"{place.spool} belongs to user {status.st_uid}, not to {owner}")
-    if status.st_mode & stat.S_IWOTH:
-        _logger.warning("%s can be written to by everybody", place.spool)
