@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import pytest
 
 from popframe.password import hash_password
@@ -67,3 +70,53 @@ def test_memory_holds_neither_password_nor_hash(password: bytes, quick_hash: str
 
     assert all(password.decode() not in text and quick_hash not in text for text in shown)
     assert not {*vars(memories[0])["_proofs"]} & {*vars(memories[1])["_proofs"]}
+
+
+def test_a_parent_learns_what_a_child_has_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By keyed hashes alone; each object its own."""
+    first, second = ProvenPasswords(), ProvenPasswords()
+    computed: list[bytes] = []
+
+    def verify(password: bytes, stored: str) -> bool:
+        computed.append(password)
+        return password == b"secret"
+
+    monkeypatch.setattr("popframe.proven_passwords.verify_password", verify)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ProvenPasswords.record()
+            second.verify(b"secret", "$1$stored")
+            second.verify(b"wrong", "$1$stored")
+            os.write(writing, ProvenPasswords.recorded())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        records = pipe.read()
+    os.waitpid(pid, 0)
+    assert b"secret" not in records
+    ProvenPasswords.learn(records)
+
+    assert (len(first), len(second)) == (0, 1)
+    assert second.verify(b"secret", "$1$stored")
+    assert computed == []
+    assert ProvenPasswords.recorded() == b""
+
+
+def test_what_is_of_no_use_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that a reload has replaced; half a record."""
+    gone = ProvenPasswords()
+    monkeypatch.setattr(ProvenPasswords, "_records", [])
+    try:
+        assert gone.verify(PASSWORD, QUICK_HASH)
+        records = ProvenPasswords.recorded()
+    finally:
+        monkeypatch.undo()
+    del gone
+    gc.collect()
+
+    ProvenPasswords.learn(records)
+    ProvenPasswords.learn(records[:-1])
+    ProvenPasswords.learn(b"")

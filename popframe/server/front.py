@@ -27,7 +27,7 @@ from popframe.server.connection import Connection
 from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
-from popframe.server.service import PARENT_WATCH_SECONDS, Service
+from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service
 from popframe.server.signals import SignalQueue
 
 FEWEST_WAITING = 2
@@ -43,9 +43,6 @@ NO_DESCRIPTOR_PAUSE_SECONDS = 0.1
 """How long a thread rests when no descriptor or memory is left for another connection."""
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-RETIRE = signal.SIGUSR1
-"""Tells a front to take no new connection and to end with its last session."""
 
 
 _logger = logging.getLogger("popframe.server")

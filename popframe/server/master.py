@@ -25,12 +25,12 @@ from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import log, privilege, startup, systemd
 from popframe.server.connection import Timers
-from popframe.server.front import RETIRE, Front
+from popframe.server.front import Front
 from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import Listeners, name_of
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
-from popframe.server.service import Limits, Service
+from popframe.server.service import RETIRE, Limits, Service
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
 
@@ -162,7 +162,7 @@ class Master:
             _set_up_log(configuration)
             self._take_over(configuration, hooks)
             if self._gate is not None:
-                self._gate.stop()
+                self._gate.retire()
             for pid in self._children:
                 os.kill(pid, RETIRE)
             addresses = ",".join(name_of(listener) for listener in self._listeners.sockets)

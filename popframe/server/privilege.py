@@ -6,11 +6,13 @@ import ctypes
 import os
 import pwd
 import resource
+import signal
 from collections.abc import Collection
 
 from popframe.errors import ConfigError, PermanentFailure
 from popframe.model import Account
 
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 """Numbers of prctl(2), which Python's library does not have."""
@@ -65,6 +67,15 @@ def make_undumpable() -> None:
         OSError: The kernel refuses.
     """
     _prctl(PR_SET_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends, until it becomes another user (prctl(2)).
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def become_account(account: Account, keep: Collection[int], *, may_gain: bool) -> None:

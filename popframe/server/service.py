@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from popframe.server.connection import Timers
 
 PARENT_WATCH_SECONDS = 1.0
 """How often a process looks whether its master is still there; without one nobody could stop it."""
+
+
+RETIRE = signal.SIGUSR1
+"""Tells a process to take nothing new, and to end with the last session that it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from popframe.password import hash_password
 from popframe.testing import RawClient, ServerProcess
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a server that becomes each user")
 
-FIRST_UID = 30_000 + 500 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-"""Numbers that no account of the machine has, and no other process of these tests."""
+UIDS = count(40_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+"""Numbers that no account of the machine has, and no other process of these tests, each used once."""
 
 PASSWORD = "secret"
 HASH = "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1"
@@ -80,7 +82,7 @@ class Site:
         self.mail = folder / "mail"
         self.mail.mkdir()
         self.mail.chmod(mode)
-        self.uids = {name: FIRST_UID + number for number, name in enumerate(names)}
+        self.uids = {name: next(UIDS) for name in names}
         lines = [f"{name}:{HASH}:uid={uid} gid={uid}\n" for name, uid in self.uids.items()]
         (folder / "users").write_text("".join(lines) + f"virtual:{HASH}\n")
         (folder / "probe.py").write_text(PLUGIN)
@@ -119,13 +121,14 @@ class Site:
         """Return the processes that run as a user."""
         return [pid for pid in running() if uid_of(pid) == self.uids[name]]
 
+    def gates(self) -> list[int]:
+        """Return the process ids of the gates: the children of the master that are root."""
+        return [pid for pid in self.server.fronts() if uid_of(pid) == 0]
+
     def gate(self) -> int:
-        """Return the process id of the gate: the child of the master that is root."""
-        for _ in self.server.until("one gate"):
-            pids = [pid for pid in self.server.fronts() if uid_of(pid) == 0]
-            if len(pids) == 1:
-                return pids[0]
-        raise AssertionError
+        """Return the process id of the gate, once there is one alone."""
+        until(lambda: len(self.gates()) == 1, "one gate")
+        return self.gates()[0]
 
 
 def running() -> list[int]:
@@ -336,19 +339,22 @@ def test_a_reload_replaces_the_gate_and_leaves_sessions_alone(site: Site) -> Non
         lines = (site.folder / "users").read_text()
         (site.folder / "users").write_text(lines.replace("bob:", "robert:"))
         site.server.reload()
-        until(lambda: site.gate() != before, "a new gate")
-        assert alice.ask("DELE 1").startswith(b"+OK")
-        assert alice.ask("QUIT").startswith(b"+OK")
+        until(lambda: len(site.gates()) == 2, "a new gate beside the old one")
         with site.connect() as client:
             assert client.log_in("bob", PASSWORD).startswith(b"-ERR [AUTH]")
+        assert alice.ask("DELE 1").startswith(b"+OK")
+        assert alice.ask("QUIT").startswith(b"+OK")
+        until(lambda: site.gates() and before not in site.gates(), "the old gate ends with its last session")
     assert (site.mail / "alice").read_bytes().count(b"From ") == 1
 
 
 def test_a_server_that_stops_ends_every_process(site: Site) -> None:
     """Sessions end without an update, and the log says why."""
-    with site.logged_in("alice") as alice:
+    with site.logged_in("alice") as alice, site.connect() as slow:
+        slow.send(b"USER slow\r\nPASS secret\r\n")
+        until(lambda: len(children_of(site.gate())) == 2, "a login under way")
         alice.ask("DELE 1")
-        pids = [site.server.pid, *site.server.fronts(), *site.processes_of("alice")]
+        pids = [site.server.pid, *site.server.fronts(), *children_of(site.gate())]
         assert site.server.stop() == 0
         assert alice.line() == b""
     until(lambda: not set(pids) & set(running()), "all processes end")
@@ -430,3 +436,29 @@ def test_many_logins_at_once_are_not_mixed_up(folder: Path) -> None:
         assert failures == []
         until(lambda: not any(site.processes_of(name) for name in names), "no process is left over")
         assert children_of(site.gate()) == []
+
+
+def test_a_password_is_hashed_slowly_only_once(site: Site) -> None:
+    """Each login has a process of its own, and all know what the first has found out; a new hash counts at once."""
+    users = site.folder / "users"
+    slow = hash_password(b"other", "bcrypt")
+    users.write_text(users.read_text().replace(f"alice:{HASH}", f"alice:{slow}"))
+    seconds = []
+    for _ in range(3):
+        with site.connect() as client:
+            client.ask("USER alice")
+            before = hashing_seconds(site)
+            assert client.ask("PASS other").startswith(b"+OK")
+            client.ask("QUIT")
+        until(lambda: not children_of(site.gate()), "the session's process ends")
+        seconds.append(hashing_seconds(site) - before)
+
+    assert max(seconds[1:]) < seconds[0] / 2, seconds
+    with site.connect() as client:
+        assert client.log_in("alice", PASSWORD).startswith(b"-ERR [AUTH]")
+
+
+def hashing_seconds(site: Site) -> float:
+    """Return the processor time of the gate's children that have ended."""
+    fields = Path(f"/proc/{site.gate()}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")

@@ -13,11 +13,12 @@ import socket
 from typing import NoReturn
 
 from popframe.errors import TemporaryFailure
+from popframe.proven_passwords import ProvenPasswords
 from popframe.server import privilege
 from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, LoginRequest
 from popframe.server.isolation.session import Admission, run_session
 from popframe.server.log import log_event
-from popframe.server.service import PARENT_WATCH_SECONDS, Service
+from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service
 from popframe.server.signals import SignalQueue
 
 DESCRIPTORS = 2
@@ -32,21 +33,39 @@ class Gate:
         self._service = service
         self._master_pid = master_pid
         self._patience_seconds = patience_seconds
+        self._learned, self._teach = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
 
     def run(self) -> NoReturn:
-        """Admit users until a signal or the end of the master; the process ends here, and its children go on."""
+        """Admit users until a signal or the end of the master; the process ends here.
+
+        SIGTERM ends it at once, and logins that are under way; sessions go on. RETIRE lets it take nothing more, and
+        end with its last child.
+        """
         privilege.make_undumpable()
-        signals = SignalQueue([signal.SIGTERM, signal.SIGINT, signal.SIGCHLD])
+        signals = SignalQueue([signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, RETIRE])
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         self._requests.setblocking(False)
+        self._learned.setblocking(False)
+        is_retired = False
         while True:
-            arrived = signals.wait(PARENT_WATCH_SECONDS, self._requests)
+            taken = () if is_retired else (self._requests,)
+            arrived = signals.wait(PARENT_WATCH_SECONDS, self._learned, *taken)
             if signal.SIGTERM in arrived or signal.SIGINT in arrived or os.getppid() != self._master_pid:
                 os._exit(0)
-            _bury()
-            while self._take_request(signals):
+            has_children = _bury()
+            self._learn()
+            is_retired = is_retired or RETIRE in arrived
+            if is_retired and not has_children:
+                os._exit(0)
+            while not is_retired and self._take_request(signals):
                 pass
+
+    def _learn(self) -> None:
+        """Remember the passwords that children have found right, so that the next child need not compute a hash."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ProvenPasswords.learn(self._learned.recv(MAX_MESSAGE_OCTETS))
 
     def _take_request(self, signals: SignalQueue) -> bool:
         """Start the child for one request; False when there is none."""
@@ -76,14 +95,21 @@ class Gate:
         if pid == 0:
             try:
                 signals.leave()
+                privilege.end_with_parent()  # until it is another user
                 self._requests.close()
-                run_session(Admission(request, Channel(back), transport), self._service, self._patience_seconds)
+                self._learned.close()
+                ProvenPasswords.record()
+                admission = Admission(request, Channel(back), transport, self._teach)
+                run_session(admission, self._service, self._patience_seconds)
             finally:
                 os._exit(1)
 
 
-def _bury() -> None:
-    """Take note of the children that have ended."""
-    with contextlib.suppress(ChildProcessError):
+def _bury() -> bool:
+    """Take note of the children that have ended; tell whether there are others."""
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return False
+    return True

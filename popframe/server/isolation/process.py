@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from popframe.server.isolation.gate import Gate
 from popframe.server.listener import set_timeout
 from popframe.server.log import log_event
-from popframe.server.service import GateDoor, Service
+from popframe.server.service import RETIRE, GateDoor, Service
 
 RESTART_PAUSE_SECONDS = 1.0
 """How long there is no gate when the last one did not live longer than this: one that cannot even start would otherwise
@@ -38,6 +38,7 @@ class GateProcess:
         set_timeout(self._asked, socket.SO_SNDTIMEO, patience_seconds)
         self._pid = 0
         self._started = 0.0
+        self._retired: set[int] = set()
 
     @property
     def door(self) -> GateDoor:
@@ -74,21 +75,31 @@ class GateProcess:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
 
     def has_died(self) -> bool:
-        """Take note of a gate that has ended."""
+        """Take note of gates that have ended; tell whether one has that nobody had sent away."""
+        self._retired = {pid for pid in self._retired if not os.waitpid(pid, os.WNOHANG)[0]}
         if not self._pid or not os.waitpid(self._pid, os.WNOHANG)[0]:
             return False
         self._pid = 0
         return True
 
+    def retire(self) -> None:
+        """Let the gate take no more requests, and end with its last child; another one can be started."""
+        if self._pid:
+            os.kill(self._pid, RETIRE)
+            self._retired.add(self._pid)
+            self._pid = 0
+            self._started = 0.0
+
     def stop(self) -> None:
-        """End the gate; its children go on."""
-        if not self._pid:
-            return
-        os.kill(self._pid, signal.SIGTERM)
+        """End all gates, and logins that are under way."""
+        for pid in {self._pid, *self._retired} - {0}:
+            os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        while not self.has_died():
+        while self._pid or self._retired:
+            self.has_died()
             if time.monotonic() > deadline:
-                os.kill(self._pid, signal.SIGKILL)
+                for pid in {self._pid, *self._retired} - {0}:
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 
     def leave_to_master(self) -> None:

@@ -6,6 +6,7 @@ no id, no group, no descriptor, no way back.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import NoReturn
 from popframe.engine import Login, Session
 from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError, Refusal
 from popframe.model import Outcome, Peer, PlainCredentials
+from popframe.proven_passwords import ProvenPasswords
 from popframe.server import log, privilege
 from popframe.server.admission import admitted, opened
 from popframe.server.connection import Connection
@@ -57,11 +59,13 @@ class Admission:
         request: Who wants in.
         channel: The way back to the front.
         transport: The client's connection.
+        teach: Where the gate learns which passwords were found right.
     """
 
     request: LoginRequest
     channel: Channel
     transport: socket.socket
+    teach: socket.socket
 
 
 def run_session(admission: Admission, service: Service, patience_seconds: float) -> NoReturn:
@@ -108,6 +112,9 @@ def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
     request, channel = admission.request, admission.channel
     try:
         account = admitted(service.hooks, service.rules, request.peer, request.credentials)
+        if proven := ProvenPasswords.recorded():
+            with contextlib.suppress(OSError):  # the gate has too much to do: the next login proves it again
+                admission.teach.send(proven, socket.MSG_DONTWAIT)
         if account.uid is None or account.gid is None:
             raise PermanentFailure(f"account {account.username!r} has no user id: isolation = 'per-user' needs one")
         channel.send_account(account.username)
