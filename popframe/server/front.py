@@ -6,9 +6,7 @@ they are taken, and those too many end.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import logging
 import os
 import secrets
 import signal
@@ -18,13 +16,8 @@ import time
 from itertools import count
 from typing import NoReturn
 
-from popframe.engine import Session
-from popframe.engine.wire import status_line
-from popframe.extension import Reply
-from popframe.model import Peer, SessionSummary
-from popframe.server.backend import HookBackend, Place
 from popframe.server.connection import Connection
-from popframe.server.isolation.backend import GateBackend
+from popframe.server.hosting import HostedSession, peer_of, turn_away
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
 from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service
@@ -43,9 +36,6 @@ NO_DESCRIPTOR_PAUSE_SECONDS = 0.1
 """How long a thread rests when no descriptor or memory is left for another connection."""
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-_logger = logging.getLogger("popframe.server")
 
 
 class Front:
@@ -151,74 +141,18 @@ class Front:
     # --- one connection
 
     def _serve(self, transport: socket.socket, address: object) -> None:
-        service = self._service
-        peer = _peer(transport, address)
+        peer = peer_of(transport, address)
+        session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
         try:
-            slot = self._board.enter(peer.address, service.limits.total, service.limits.per_address)
+            session = HostedSession(transport, peer, session_id, self._service, self._board)
         except TooManyConnections as refusal:
             log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)})
-            _turn_away(transport, refusal)
+            turn_away(transport, refusal)
             return
-        session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
-        started = time.monotonic()
-        place = Place(self._board, slot, service.limits.per_user)
-        backend: HookBackend = HookBackend(session_id, peer, service.hooks, service.rules, place)
-        if service.door is not None:
-            backend = GateBackend(backend, service.door, transport)
-        session = Session(peer, backend, service.policy, service.table)
-        connection = Connection(transport, session, service.timers)
         with self._lock:
-            self._connections[session_id] = connection
+            self._connections[session_id] = session.connection
         try:
-            service.hooks.session_started(session_id, peer)
-            connection.run()
-        except Exception:  # a defect of ours ends one session, not the thread
-            _logger.exception("session %s failed", session_id)
-        finally:
-            self._board.leave(slot)
-            try:
-                summary = session.summary(session_id, time.monotonic() - started)
-                service.hooks.session_ended(summary)
-                _log_end(summary)
-            finally:  # last, because a server that stops waits for these and for nothing else
-                with self._lock:
-                    del self._connections[session_id]
-
-
-def _peer(transport: socket.socket, address: object) -> Peer:
-    """Return the two ends of a connection; an IPv4 client of an IPv6 socket under its IPv4 address."""
-    if not isinstance(address, tuple):
-        return Peer("")  # a Unix domain socket: no address
-    local = transport.getsockname()
-    return Peer(_plain(address[0]), address[1], _plain(local[0]), local[1])
-
-
-def _plain(address: str) -> str:
-    return address.removeprefix("::ffff:") if "." in address else address
-
-
-def _turn_away(transport: socket.socket, refusal: TooManyConnections) -> None:
-    """Say why in place of the greeting, without waiting for anything."""
-    line = status_line(Reply(refusal.wire_text, is_ok=False, code=refusal.code))
-    with contextlib.suppress(OSError):
-        transport.send(line, socket.MSG_DONTWAIT)
-        transport.shutdown(socket.SHUT_WR)
-    transport.close()
-
-
-def _log_end(summary: SessionSummary) -> None:
-    """Write the line of an ended session; one that did not even try to log in is of no interest, and there are many."""
-    is_idle_talk = not summary.username and not summary.failed_login_count
-    fields = {
-        "session": summary.session_id,
-        "address": summary.peer.address or "-",
-        "user": summary.username or "-",
-        "outcome": summary.outcome.value,
-        "seconds": f"{summary.duration_seconds:.3f}",
-        "commands": summary.command_count,
-        "retr": f"{summary.retr_count}/{summary.retr_octets}",
-        "top": f"{summary.top_count}/{summary.top_octets}",
-        "deleted": f"{summary.deleted_count}/{summary.deleted_octets}",
-        "left": f"{summary.left_count}/{summary.left_octets}",
-    }
-    log_event("session-ended", fields, logging.DEBUG if is_idle_talk else logging.INFO)
+            session.run()
+        finally:  # last, because a server that stops waits for these and for nothing else
+            with self._lock:
+                del self._connections[session_id]

@@ -32,6 +32,15 @@ def set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
     connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, int((seconds - whole) * 1_000_000)))
 
 
+def set_connection_options(connection: socket.socket, write_timeout_seconds: float) -> None:
+    """Set what every client's connection has: on itself, or on the listener that it inherits it from."""
+    set_timeout(connection, socket.SO_SNDTIMEO, write_timeout_seconds)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        # A reply leaves in one send: waiting for more would only delay it.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def name_of(listener: socket.socket) -> str:
     """Return the address that a listener is bound to, for people."""
     name = listener.getsockname()
@@ -106,11 +115,7 @@ class Listeners:
         """Set what the accepted connections inherit."""
         for listener in self.sockets:
             set_timeout(listener, socket.SO_RCVTIMEO, ACCEPT_WAKE_SECONDS)
-            set_timeout(listener, socket.SO_SNDTIMEO, write_timeout_seconds)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if listener.family in (socket.AF_INET, socket.AF_INET6):
-                # A reply leaves in one send: waiting for more would only delay it.
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            set_connection_options(listener, write_timeout_seconds)
 
 
 def _bound(address: str) -> socket.socket:

@@ -18,19 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from popframe.authorization import LoginRules
 from popframe.config import Configuration
-from popframe.engine import CommandTable, ImplementationShown, Policy
 from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
-from popframe.server import log, privilege, startup, systemd
-from popframe.server.connection import Timers
+from popframe.server import privilege, startup, systemd
 from popframe.server.front import Front
 from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import Listeners, name_of
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
-from popframe.server.service import RETIRE, Limits, Service
+from popframe.server.service import RETIRE, service_of
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
 
@@ -94,7 +91,7 @@ class Master:
         configuration = startup.check(self._path)
         if not self._listeners.inherit(os.environ):
             self._listeners.listen_on(configuration.server.listen)
-        _set_up_log(configuration)
+        startup.set_up_log(configuration)
         for module in NEEDED_LATER:
             importlib.import_module(module)
         self._prepared = startup.prepare(configuration)
@@ -125,7 +122,7 @@ class Master:
         """Make a configuration the one that new fronts get."""
         self._listeners.prepare(configuration.server.write_timeout_seconds)
         _raise_descriptor_limit(configuration.server.max_connections)
-        self._service = _service(configuration, hooks, self._gate)
+        self._service = service_of(configuration, hooks, None if self._gate is None else self._gate.door)
         self._front_count = configuration.server.fronts or len(os.sched_getaffinity(0))
         self._generation += 1
 
@@ -159,7 +156,7 @@ class Master:
         except Exception:  # a defect in a plugin or in us is no reason to stop serving
             log_event("reload-refused", {"reason": "unforeseen", "trace": traceback.format_exc()}, logging.CRITICAL)
         else:
-            _set_up_log(configuration)
+            startup.set_up_log(configuration)
             self._take_over(configuration, hooks)
             if self._gate is not None:
                 self._gate.retire()
@@ -243,39 +240,6 @@ class Master:
 def _cause_of_death(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
-
-
-def _service(configuration: Configuration, hooks: Hooks, gate: GateProcess | None) -> Service:
-    server, pop3 = configuration.server, configuration.pop3
-    policy = Policy(
-        greeting=pop3.greeting,
-        implementation=pop3.implementation,
-        implementation_shown=ImplementationShown(pop3.show_implementation),
-        max_bad_commands=pop3.max_bad_commands,
-        max_failed_logins=pop3.max_failed_logins,
-        replace_nul=pop3.replace_nul,
-        update_on_abort=pop3.update_on_abort,
-    )
-    return Service(
-        hooks=hooks,
-        rules=LoginRules(configuration.login),
-        policy=policy,
-        table=CommandTable(policy, hooks.commands),
-        timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
-        limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
-        shutdown_seconds=server.shutdown_timeout_seconds,
-        door=None if gate is None else gate.door,
-    )
-
-
-def _set_up_log(configuration: Configuration) -> None:
-    settings = configuration.log
-    try:
-        log.set_up(settings.target, settings.format, settings.level, settings.syslog_address, settings.syslog_facility)
-    except OSError as error:
-        raise ConfigError(
-            f"log.syslog_address: no system log at {settings.syslog_address}: {error.strerror}"
-        ) from error
 
 
 def _raise_descriptor_limit(max_connections: int) -> None:

@@ -7,7 +7,9 @@ import socket
 from dataclasses import dataclass
 
 from popframe.authorization import LoginRules
-from popframe.engine import CommandTable, Policy
+from popframe.config import Configuration
+from popframe.engine import CommandTable, ImplementationShown, Policy
+from popframe.engine.session import Table
 from popframe.plugins import Hooks
 from popframe.server.connection import Timers
 
@@ -59,8 +61,36 @@ class Service:
     hooks: Hooks
     rules: LoginRules
     policy: Policy
-    table: CommandTable
+    table: Table
     timers: Timers
     limits: Limits
     shutdown_seconds: float
     door: GateDoor | None = None
+
+
+def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None) -> Service:
+    """Put together what a configuration and its plugins make.
+
+    Raises:
+        ConfigError: The plugins' commands cannot be announced.
+    """
+    server, pop3 = configuration.server, configuration.pop3
+    policy = Policy(
+        greeting=pop3.greeting,
+        implementation=pop3.implementation,
+        implementation_shown=ImplementationShown(pop3.show_implementation),
+        max_bad_commands=pop3.max_bad_commands,
+        max_failed_logins=pop3.max_failed_logins,
+        replace_nul=pop3.replace_nul,
+        update_on_abort=pop3.update_on_abort,
+    )
+    return Service(
+        hooks=hooks,
+        rules=LoginRules(configuration.login),
+        policy=policy,
+        table=CommandTable(policy, hooks.commands),
+        timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
+        limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
+        shutdown_seconds=server.shutdown_timeout_seconds,
+        door=door,
+    )

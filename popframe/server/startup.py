@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from popframe.config import ConfigFile, Configuration, Problem, UnknownSettings, validate
 from popframe.engine import reserved_verbs
+from popframe.errors import ConfigError
 from popframe.plugins import (
     FoundPlugin,
     Hooks,
@@ -24,6 +25,7 @@ from popframe.plugins import (
     missing_roles,
     prepare_plugins,
 )
+from popframe.server import log
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,21 @@ def build(configuration: CheckedConfiguration, prepared: Mapping[str, Preparatio
     return build_hooks(
         configuration.found, configuration.plugin_settings, reserved_verbs=reserved_verbs(), prepared=prepared
     )
+
+
+def set_up_log(configuration: Configuration) -> None:
+    """Send the log where the configuration says.
+
+    Raises:
+        ConfigError: There is no system log at the configured address.
+    """
+    settings = configuration.log
+    try:
+        log.set_up(settings.target, settings.format, settings.level, settings.syslog_address, settings.syslog_facility)
+    except OSError as error:
+        raise ConfigError(
+            f"log.syslog_address: no system log at {settings.syslog_address}: {error.strerror}"
+        ) from error
 
 
 def _models(found: Mapping[str, FoundPlugin], problems: list[PluginProblem]) -> dict[str, type[BaseModel] | None]:

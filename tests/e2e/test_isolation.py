@@ -287,6 +287,8 @@ def test_a_login_that_hangs_ends_at_the_login_timer(folder: Path) -> None:
     with site.server, site.connect() as client:
         client.send(b"USER slow\r\nPASS secret\r\n")
         until(lambda: len(children_of(site.gate())) == 1, "the login's process")
+        assert client.line().startswith(b"+OK")
+        assert client.line() in {b"-ERR [SYS/TEMP] temporary problem on the server, try again later\r\n", b""}
         until(lambda: not children_of(site.gate()), "it ends")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from typing import NoReturn
@@ -36,7 +37,7 @@ class Gate:
         self._learned, self._teach = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
 
     def run(self) -> NoReturn:
-        """Admit users until a signal or the end of the master; the process ends here.
+        """Admit users until a signal, the end of the master, or that of all who could ask; the process ends here.
 
         SIGTERM ends it at once, and logins that are under way; sessions go on. RETIRE lets it take nothing more, and
         end with its last child.
@@ -75,6 +76,8 @@ class Gate:
             )
         except BlockingIOError:
             return False
+        if not datagram and self._is_deserted():
+            os._exit(0)
         if len(descriptors) != DESCRIPTORS:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -82,6 +85,12 @@ class Gate:
         with socket.socket(fileno=descriptors[0]) as back, socket.socket(fileno=descriptors[1]) as transport:
             self._start(datagram, back, transport, signals)
         return True
+
+    def _is_deserted(self) -> bool:
+        """Tell whether nobody is left who could ask; a front can send an empty datagram, which means nothing."""
+        poll = select.poll()
+        poll.register(self._requests, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def _start(self, datagram: bytes, back: socket.socket, transport: socket.socket, signals: SignalQueue) -> None:
         try:

@@ -1,0 +1,111 @@
+"""One session from the accepted connection to its line in the log, whoever hosts it: a front's thread, or inetd."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+
+from popframe.engine import Session
+from popframe.engine.wire import status_line
+from popframe.errors import Refusal
+from popframe.extension import Reply
+from popframe.model import Peer, SessionSummary
+from popframe.server.backend import HookBackend, Place
+from popframe.server.connection import Connection
+from popframe.server.isolation.backend import GateBackend
+from popframe.server.log import log_event
+from popframe.server.scoreboard import FrontBoard
+from popframe.server.service import Service
+
+_logger = logging.getLogger("popframe.server")
+
+
+class HostedSession:
+    """A session, the connection that it is on, and its place among those that are counted.
+
+    Attributes:
+        connection: What drives it; another thread may stop it there.
+    """
+
+    def __init__(
+        self, transport: socket.socket, peer: Peer, session_id: str, service: Service, board: FrontBoard
+    ) -> None:
+        """Take a place on the board.
+
+        Args:
+            transport: The client's connection.
+            peer: Where it comes from.
+            session_id: The session's name in the log.
+            service: Plugins, policy, timers, limits.
+            board: Where connections are counted.
+
+        Raises:
+            TooManyConnections: A limit is reached; nothing is held.
+        """
+        limits = service.limits
+        self._id = session_id
+        self._peer = peer
+        self._hooks = service.hooks
+        self._board = board
+        self._slot = board.enter(peer.address, limits.total, limits.per_address)
+        self._started = time.monotonic()
+        place = Place(board, self._slot, limits.per_user)
+        backend: HookBackend = HookBackend(session_id, peer, service.hooks, service.rules, place)
+        if service.door is not None:
+            backend = GateBackend(backend, service.door, transport)
+        self._session = Session(peer, backend, service.policy, service.table)
+        self.connection = Connection(transport, self._session, service.timers)
+
+    def run(self) -> None:
+        """Serve the client, tell the plugins and the log, and give the place back."""
+        try:
+            self._hooks.session_started(self._id, self._peer)
+            self.connection.run()
+        except Exception:  # a defect of ours ends one session, not whoever hosts it
+            _logger.exception("session %s failed", self._id)
+        finally:
+            self._board.leave(self._slot)
+            summary = self._session.summary(self._id, time.monotonic() - self._started)
+            self._hooks.session_ended(summary)
+            _log_end(summary)
+
+
+def peer_of(transport: socket.socket, address: object) -> Peer:
+    """Return the two ends of a connection; an IPv4 client of an IPv6 socket under its IPv4 address."""
+    if not isinstance(address, tuple):
+        return Peer("")  # a Unix domain socket: no address
+    local = transport.getsockname()
+    return Peer(_plain(address[0]), address[1], _plain(local[0]), local[1])
+
+
+def _plain(address: str) -> str:
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
+def turn_away(transport: socket.socket, refusal: Refusal) -> None:
+    """Say why in place of the greeting, without waiting for anything."""
+    line = status_line(Reply(refusal.wire_text, is_ok=False, code=refusal.code))
+    with contextlib.suppress(OSError):
+        transport.send(line, socket.MSG_DONTWAIT)
+        transport.shutdown(socket.SHUT_WR)
+    transport.close()
+
+
+def _log_end(summary: SessionSummary) -> None:
+    """Write the line of an ended session; one that did not even try to log in is of no interest, and there are many."""
+    is_idle_talk = not summary.username and not summary.failed_login_count
+    fields = {
+        "session": summary.session_id,
+        "address": summary.peer.address or "-",
+        "user": summary.username or "-",
+        "outcome": summary.outcome.value,
+        "seconds": f"{summary.duration_seconds:.3f}",
+        "commands": summary.command_count,
+        "retr": f"{summary.retr_count}/{summary.retr_octets}",
+        "top": f"{summary.top_count}/{summary.top_octets}",
+        "deleted": f"{summary.deleted_count}/{summary.deleted_octets}",
+        "left": f"{summary.left_count}/{summary.left_octets}",
+    }
+    log_event("session-ended", fields, logging.DEBUG if is_idle_talk else logging.INFO)
