@@ -6,8 +6,9 @@ VENV ?= .venv
 # How long make fuzz looks, unless it finds something.
 SECONDS ?= 1200
 # Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, liblockfile-bin
-# dotlockfile, and five deliver mail
-DEBIAN_PACKAGES := curl fetchmail strace whois systemd procmail maildrop dma dovecot-core mailutils-mda liblockfile-bin
+# dotlockfile, openbsd-inetd serves no port unless /etc/inetd.conf says so, and five deliver mail
+DEBIAN_PACKAGES := curl fetchmail strace whois systemd openbsd-inetd procmail maildrop dma dovecot-core mailutils-mda \
+                   liblockfile-bin
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check

@@ -3,7 +3,7 @@
 Rule of this folder: one module for each subcommand, thin, and imported only when it is asked for. Its docstring's first
 line is the summary; ``add_arguments(parser)`` adds options and may set ``parser.description`` and ``parser.epilog``;
 ``run(arguments)`` returns the exit status. A plugin brings one by an entry point of group ``popframe.cli`` that names
-such a module.
+such a module. ``inetd`` alone reads its arguments itself, in ``main(arguments)``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PROGRAM = "popframe"
 BUILT_IN = {
     "check-config": "popframe.cli.check_config",
     "demo": "popframe.cli.demo",
+    "inetd": "popframe.cli.inetd",
     "list-plugins": "popframe.cli.list_plugins",
     "serve": "popframe.cli.serve",
 }
@@ -71,9 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: From argparse, after help or a wrong option.
     """
     _open_standard_streams()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["inetd"]:  # nothing but what it needs is imported, and standard error may be a client
+        from popframe.cli import inetd
+
+        return inetd.main(words[1:])
     try:
         try:
-            return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+            return _dispatch(words)
         finally:
             sys.stdout.flush()  # here, where a failure can still be told
     except KeyboardInterrupt:
@@ -88,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         sys.stderr.write(f"{PROGRAM}: {exc}\n")
         return EXIT_FAILED
+
+
+def main_inetd() -> int:
+    """Run ``popframe inetd``: a command of one word, for lines of inetd.conf that name popper as the first argument."""
+    return main(["inetd", *sys.argv[1:]])
 
 
 def _open_standard_streams() -> None:

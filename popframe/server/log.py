@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 LOGGER_NAME = "popframe"
@@ -23,6 +24,9 @@ MAX_VALUE_CHARACTERS = 400
 """Longest value in a line; what a client sends is cut, so that nobody can fill the log with one command."""
 
 _PLAIN = re.compile(r"[!#-&(-<>-\[\]-~]+")  # no space, quote, backslash or equals sign: a shell would split it right
+
+STANDARD_ERROR = 2
+"""Its descriptor."""
 
 FIELDS = "popframe_fields"
 """Name of the record's attribute that holds the fields of an event."""
@@ -45,8 +49,13 @@ def log_event(name: str, fields: Mapping[str, object], level: int = logging.INFO
 
 def descriptors() -> list[int]:
     """Return the descriptors that the log is written to, besides the standard ones."""
-    sockets = [getattr(handler, "socket", None) for handler in _logger.handlers]  # what SysLogHandler has
-    return [end.fileno() for end in sockets if end is not None]
+    numbers = []
+    for handler in _logger.handlers:
+        # What SysLogHandler has, or StreamHandler.
+        place = getattr(handler, "socket", None) or getattr(handler, "stream", None)
+        if place is not None and place.fileno() > STANDARD_ERROR:
+            numbers.append(place.fileno())
+    return numbers
 
 
 def set_up(
@@ -61,16 +70,50 @@ def set_up(
     Raises:
         OSError: There is no system log at that address.
     """
-    handler: logging.Handler
     if target == "syslog":
-        syslog = logging.handlers.SysLogHandler(syslog_address, facility=syslog_facility)
-        syslog.append_nul = False  # a NUL at the end of each line is what only very old daemons want
-        syslog.ident = "popframe: "
-        handler = syslog
+        _send_to(_syslog(syslog_address, syslog_facility), line_format, level, has_clock=True)
     else:
-        handler = logging.StreamHandler(sys.stderr)
-    has_clock = target != "syslog"
-    handler.setFormatter(JsonFormatter() if line_format == "json" else TextFormatter(with_time=has_clock))
+        _send_to(logging.StreamHandler(sys.stderr), line_format, level)
+
+
+def set_up_syslog_or_none(
+    line_format: Literal["text", "json"] = "text",
+    level: str = "info",
+    syslog_address: str = "/dev/log",
+    syslog_facility: str = "mail",
+) -> None:
+    """Send the events to the system log; where there is none, nowhere."""
+    handler: logging.Handler
+    try:
+        handler = _syslog(syslog_address, syslog_facility)
+    except OSError:
+        handler = logging.NullHandler()
+    _send_to(handler, line_format, level, has_clock=True)
+
+
+def set_up_file(path: Path, line_format: Literal["text", "json"], level: str) -> None:
+    """Append the events to a file, which is made for its owner alone if it is not there.
+
+    Raises:
+        OSError: It cannot be opened; a symbolic link is not followed, since others may be able to put one there.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    stream = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8", errors="backslashreplace")
+    _send_to(logging.StreamHandler(stream), line_format, level)
+
+
+def _syslog(address: str, facility: str) -> logging.Handler:
+    handler = logging.handlers.SysLogHandler(address, facility=facility)
+    handler.append_nul = False  # a NUL at the end of each line is what only very old daemons want
+    handler.ident = "popframe: "
+    return handler
+
+
+def _send_to(
+    handler: logging.Handler, line_format: Literal["text", "json"], level: str, *, has_clock: bool = False
+) -> None:
+    """Let one handler be the only one; it may add the time by itself."""
+    handler.setFormatter(JsonFormatter() if line_format == "json" else TextFormatter(with_time=not has_clock))
     for old in list(_logger.handlers):
         _logger.removeHandler(old)
         old.close()

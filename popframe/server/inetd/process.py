@@ -1,0 +1,133 @@
+"""The process of one client: from the configuration to the end of the session.
+
+With ``isolation = "per-user"`` there are two more for as long as it takes: the gate, which stays root, and the session,
+which becomes the user. This one talks to the client as ``run_as`` in either case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from popframe.errors import ConfigError
+from popframe.plugins import Preparation, close_preparations
+from popframe.server import log, privilege, startup
+from popframe.server.connection import Connection
+from popframe.server.hosting import HostedSession
+from popframe.server.inetd.client import Client
+from popframe.server.inetd.switches import Switches
+from popframe.server.inetd.trace import TracedTable
+from popframe.server.isolation.process import GateProcess
+from popframe.server.listener import set_connection_options
+from popframe.server.log import log_event
+from popframe.server.scoreboard import FrontBoard, Scoreboard
+from popframe.server.service import GateDoor, Service, service_of
+from popframe.server.signals import SignalQueue
+from popframe.server.startup import CheckedConfiguration
+
+WATCHED = (signal.SIGTERM, signal.SIGINT)
+
+WATCH_SECONDS = 3600.0
+"""How long a wait for a signal is; any number would do."""
+
+
+def serve_client(client: Client, path: Path, switches: Switches) -> None:
+    """Serve one client; the connection is closed afterwards, however the session ended.
+
+    Raises:
+        ConfigError: It cannot be served with this configuration, and has been told nothing yet.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever has started this may have blocked some
+    configuration = switches.applied_to(startup.check(path))
+    _set_up_log(configuration, switches, client)
+    if switches.bulletin_directory is not None:
+        log_event("switch-without-effect", {"switch": f"-b {switches.bulletin_directory}"}, logging.WARNING)
+    prepared = startup.prepare(configuration)
+    try:
+        _serve(client, configuration, prepared, switches)
+    finally:
+        close_preparations(prepared.values())
+
+
+def _serve(
+    client: Client, configuration: CheckedConfiguration, prepared: Mapping[str, Preparation], switches: Switches
+) -> None:
+    set_connection_options(client.transport, configuration.server.write_timeout_seconds)
+    session_id = f"{secrets.token_hex(4)}-1"
+    with _gate(configuration) as gate:
+        run_as = configuration.server.run_as
+        if gate is None:
+            privilege.become(run_as)
+        service = _service(configuration, prepared, None if gate is None else gate.door)
+        if switches.is_traced:
+            service = replace(service, table=TracedTable(service.table, session_id))
+        if gate is not None:
+            gate.start(service, [client.transport])
+            gate.leave_to_master()
+            privilege.become(run_as)
+        # A board of its own: nobody sees how many other processes there are, so limits over all of them are not kept.
+        session = HostedSession(client.transport, client.peer, session_id, service, FrontBoard(Scoreboard(), 0))
+        _let_signals_stop(session.connection, service.shutdown_seconds)
+        session.run()
+
+
+@contextlib.contextmanager
+def _gate(configuration: CheckedConfiguration) -> Iterator[GateProcess | None]:
+    """Give the gate, not started yet, if there is to be one; it ends behind this."""
+    if configuration.server.isolation == "shared":
+        yield None
+        return
+    privilege.checked_user(configuration.server.run_as)
+    gate = GateProcess(WATCHED, configuration.server.login_timeout_seconds)
+    try:
+        yield gate
+    finally:
+        gate.release()
+
+
+def _service(
+    configuration: CheckedConfiguration, prepared: Mapping[str, Preparation], door: GateDoor | None
+) -> Service:
+    return service_of(configuration, startup.build(configuration, prepared), door)
+
+
+def _let_signals_stop(connection: Connection, shutdown_seconds: float) -> None:
+    """Let SIGTERM and SIGINT end the session without update; an update that has begun gets some time to finish."""
+    signals = SignalQueue(WATCHED)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def watch() -> None:
+        while not signals.wait(WATCH_SECONDS):
+            pass
+        connection.stop()
+        time.sleep(shutdown_seconds)
+        log_event("sessions-abandoned", {"count": 1})
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _set_up_log(configuration: CheckedConfiguration, switches: Switches, client: Client) -> None:
+    """Send the log where switches and configuration say, but never to the client.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    settings = configuration.log
+    if switches.trace_file is not None:
+        try:
+            log.set_up_file(switches.trace_file, settings.format, settings.level)
+        except OSError as error:
+            raise ConfigError(f"-t: cannot write to {switches.trace_file}: {error.strerror}") from error
+    elif settings.target == "stderr" and client.had_errors:
+        log.set_up_syslog_or_none(settings.format, settings.level, settings.syslog_address, settings.syslog_facility)
+    else:
+        startup.set_up_log(configuration)

@@ -1,0 +1,43 @@
+"""popper's switches, as settings of today."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from popframe.config.settings import MAX_TIMEOUT_SECONDS
+from popframe.server.startup import CheckedConfiguration
+
+QUIET_LEVELS = frozenset({"warning", "error"})
+"""Levels of the log at which the line of an ended session is not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What the command line asks for; it comes before what the configuration says.
+
+    Attributes:
+        is_traced: ``-d``: the log gets each command and its reply.
+        trace_file: ``-t``: the same, and the whole log goes to this file.
+        has_statistics: ``-s``: the log says what the session did, whatever its level.
+        bulletin_directory: ``-b``: without effect.
+        idle_seconds: ``-T``: seconds without a command; 0 for the longest there are, None for what is configured.
+    """
+
+    is_traced: bool = False
+    trace_file: Path | None = None
+    has_statistics: bool = False
+    bulletin_directory: Path | None = None
+    idle_seconds: int | None = None
+
+    def applied_to(self, configuration: CheckedConfiguration) -> CheckedConfiguration:
+        """Return the configuration with the settings that these stand for."""
+        server, log = configuration.server, configuration.log
+        if self.idle_seconds is not None:
+            timeout = {"idle_timeout_seconds": self.idle_seconds or MAX_TIMEOUT_SECONDS}
+            server = server.model_copy(update={"allow_short_idle_timeout": True, **timeout})
+        if self.is_traced:
+            log = log.model_copy(update={"level": "debug"})
+        elif self.has_statistics and log.level in QUIET_LEVELS:
+            log = log.model_copy(update={"level": "info"})
+        return replace(configuration, server=server, log=log)
