@@ -1,51 +1,61 @@
 """popframe: a POP3 server whose accounts, storage and commands are plugins.
 
 Everything that a plugin author needs is here; whatever is not in ``__all__`` may change without notice.
+
+Rule of this file: a name is imported when it is asked for. Whatever imports a module of this package imports this file,
+and most of what the names stand for takes longer to import than such a module may have.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from popframe._version import __version__
-from popframe.config import ConfigPath, PluginSettings
-from popframe.errors import (
-    AuthenticationFailed,
-    CommandSyntaxError,
-    ConfigError,
-    HookContractError,
-    LoginDelayed,
-    MaildropInUse,
-    NoSuchMessage,
-    PermanentFailure,
-    PopframeError,
-    Refusal,
-    TemporaryFailure,
-)
-from popframe.extension import (
-    IN_AUTHORIZATION,
-    IN_BOTH,
-    IN_TRANSACTION,
-    Challenge,
-    Command,
-    CommandContext,
-    Exchange,
-    Mechanism,
-    MechanismContext,
-    Reply,
-    State,
-)
-from popframe.hookspecs import hookimpl
-from popframe.model import (
-    Account,
-    IncomingMessage,
-    LoginFailure,
-    Maildrop,
-    Outcome,
-    Peer,
-    PlainCredentials,
-    PreparedMaildrop,
-    SessionSummary,
-    StoredSecret,
-)
-from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
-from popframe.proven_passwords import ProvenPasswords
+
+if TYPE_CHECKING:
+    from popframe.config import ConfigPath, PluginSettings
+    from popframe.errors import (
+        AuthenticationFailed,
+        CommandSyntaxError,
+        ConfigError,
+        HookContractError,
+        LoginDelayed,
+        MaildropInUse,
+        NoSuchMessage,
+        PermanentFailure,
+        PopframeError,
+        Refusal,
+        TemporaryFailure,
+    )
+    from popframe.extension import (
+        IN_AUTHORIZATION,
+        IN_BOTH,
+        IN_TRANSACTION,
+        Challenge,
+        Command,
+        CommandContext,
+        Exchange,
+        Mechanism,
+        MechanismContext,
+        Reply,
+        State,
+    )
+    from popframe.hookspecs import hookimpl
+    from popframe.model import (
+        Account,
+        IncomingMessage,
+        LoginFailure,
+        Maildrop,
+        Outcome,
+        Peer,
+        PlainCredentials,
+        PreparedMaildrop,
+        SessionSummary,
+        StoredSecret,
+    )
+    from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
+    from popframe.proven_passwords import ProvenPasswords
 
 __all__ = [
     "IN_AUTHORIZATION",
@@ -90,3 +100,61 @@ __all__ = [
     "typical_hash",
     "verify_password",
 ]
+
+_HOMES = {
+    "ConfigPath": "popframe.config",
+    "PluginSettings": "popframe.config",
+    "AuthenticationFailed": "popframe.errors",
+    "CommandSyntaxError": "popframe.errors",
+    "ConfigError": "popframe.errors",
+    "HookContractError": "popframe.errors",
+    "LoginDelayed": "popframe.errors",
+    "MaildropInUse": "popframe.errors",
+    "NoSuchMessage": "popframe.errors",
+    "PermanentFailure": "popframe.errors",
+    "PopframeError": "popframe.errors",
+    "Refusal": "popframe.errors",
+    "TemporaryFailure": "popframe.errors",
+    "IN_AUTHORIZATION": "popframe.extension",
+    "IN_BOTH": "popframe.extension",
+    "IN_TRANSACTION": "popframe.extension",
+    "Challenge": "popframe.extension",
+    "Command": "popframe.extension",
+    "CommandContext": "popframe.extension",
+    "Exchange": "popframe.extension",
+    "Mechanism": "popframe.extension",
+    "MechanismContext": "popframe.extension",
+    "Reply": "popframe.extension",
+    "State": "popframe.extension",
+    "hookimpl": "popframe.hookspecs",
+    "Account": "popframe.model",
+    "IncomingMessage": "popframe.model",
+    "LoginFailure": "popframe.model",
+    "Maildrop": "popframe.model",
+    "Outcome": "popframe.model",
+    "Peer": "popframe.model",
+    "PlainCredentials": "popframe.model",
+    "PreparedMaildrop": "popframe.model",
+    "SessionSummary": "popframe.model",
+    "StoredSecret": "popframe.model",
+    "hash_password": "popframe.password",
+    "is_password_hash": "popframe.password",
+    "typical_hash": "popframe.password",
+    "verify_password": "popframe.password",
+    "ProvenPasswords": "popframe.proven_passwords",
+}
+"""Where each name is; a new one goes here, above, and into ``__all__``."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first asked for.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value

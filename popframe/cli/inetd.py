@@ -1,8 +1,13 @@
-"""Serve the one client on standard input, started by inetd, xinetd or systemd."""
+"""Serve the one client on standard input, started by inetd, xinetd or systemd.
+
+Rule of this file: most of the server is imported only when the client's connection is in safety, so that a broken
+installation is told to the log and not to the client.
+"""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 import traceback
@@ -10,13 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from popframe.config.settings import MAX_TIMEOUT_SECONDS
 from popframe.errors import ConfigError, PermanentFailure, PopframeError, Refusal, TemporaryFailure
 from popframe.server import log
-from popframe.server.hosting import turn_away
+from popframe.server.arrival import turn_away
 from popframe.server.inetd.client import Client, ClientGone, take_client
-from popframe.server.inetd.process import serve_client
-from popframe.server.inetd.switches import Switches
 
 PROGRAM = "popframe inetd"
 
@@ -70,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> int:
+    from popframe.config.settings import MAX_TIMEOUT_SECONDS
+
     seconds = int(text) if text.isascii() and text.isdecimal() else -1
     if not 0 <= seconds <= MAX_TIMEOUT_SECONDS:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to {MAX_TIMEOUT_SECONDS}")
@@ -95,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: From argparse, after help.
     """
+    gc.disable()  # until the session begins: what is imported stays, and looking through it again and again takes time
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         client = take_client()
@@ -108,8 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(client: Client, words: list[str]) -> int:
-    log.set_up_syslog_or_none()  # until the configuration says more
     try:
+        from popframe.server.inetd.process import serve_client
+        from popframe.server.inetd.switches import Switches
+
         options = _options(words)
         switches = Switches(
             is_traced=options.debug or options.trace_file is not None,
@@ -151,6 +158,8 @@ def _options(words: list[str]) -> argparse.Namespace:
 def _refuse(client: Client, refusal: Refusal) -> None:
     """Tell the client that it cannot be served, and the log why."""
     turn_away(client.transport, refusal)
+    if not log.is_set_up():  # the configuration could not say where
+        log.set_up_syslog_or_none()
     for line in str(refusal).splitlines():
         log.log_event("start-refused", {"address": client.peer.address or "-", "reason": line}, logging.ERROR)
     _complain(refusal)

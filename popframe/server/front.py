@@ -16,8 +16,9 @@ import time
 from itertools import count
 from typing import NoReturn
 
+from popframe.server.arrival import peer_of, turn_away
 from popframe.server.connection import Connection
-from popframe.server.hosting import HostedSession, peer_of, turn_away
+from popframe.server.hosting import HostedSession
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
 from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service

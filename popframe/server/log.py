@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
 import os
 import re
 import sys
@@ -45,6 +44,11 @@ def log_event(name: str, fields: Mapping[str, object], level: int = logging.INFO
     if _logger.isEnabledFor(level):
         # Not through Logger.log: that looks up the caller's file and line each time, which nobody prints.
         _logger.handle(_logger.makeRecord(LOGGER_NAME, level, "", 0, name, (), None, extra={FIELDS: fields}))
+
+
+def is_set_up() -> bool:
+    """Tell whether the events have a place already."""
+    return bool(_logger.handlers)
 
 
 def descriptors() -> list[int]:
@@ -103,6 +107,8 @@ def set_up_file(path: Path, line_format: Literal["text", "json"], level: str) ->
 
 
 def _syslog(address: str, facility: str) -> logging.Handler:
+    import logging.handlers  # some milliseconds that whoever has no use for it need not wait
+
     handler = logging.handlers.SysLogHandler(address, facility=facility)
     handler.append_nul = False  # a NUL at the end of each line is what only very old daemons want
     handler.ident = "popframe: "

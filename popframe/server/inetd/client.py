@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from popframe.errors import ConfigError, PopframeError
 from popframe.model import Peer
-from popframe.server.hosting import peer_of
+from popframe.server.arrival import peer_of
 
 FIRST_FREE_DESCRIPTOR = 3
 """Behind input, output and errors."""

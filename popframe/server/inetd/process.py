@@ -7,6 +7,7 @@ which becomes the user. This one talks to the client as ``run_as`` in either cas
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from popframe.errors import ConfigError
 from popframe.plugins import Preparation, close_preparations
@@ -25,13 +27,15 @@ from popframe.server.hosting import HostedSession
 from popframe.server.inetd.client import Client
 from popframe.server.inetd.switches import Switches
 from popframe.server.inetd.trace import TracedTable
-from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import set_connection_options
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.server.service import GateDoor, Service, service_of
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
+
+if TYPE_CHECKING:
+    from popframe.server.isolation.process import GateProcess
 
 WATCHED = (signal.SIGTERM, signal.SIGINT)
 
@@ -76,6 +80,8 @@ def _serve(
         # A board of its own: nobody sees how many other processes there are, so limits over all of them are not kept.
         session = HostedSession(client.transport, client.peer, session_id, service, FrontBoard(Scoreboard(), 0))
         _let_signals_stop(session.connection, service.shutdown_seconds)
+        gc.freeze()
+        gc.enable()
         session.run()
 
 
@@ -85,6 +91,8 @@ def _gate(configuration: CheckedConfiguration) -> Iterator[GateProcess | None]:
     if configuration.server.isolation == "shared":
         yield None
         return
+    from popframe.server.isolation.process import GateProcess
+
     privilege.checked_user(configuration.server.run_as)
     gate = GateProcess(WATCHED, configuration.server.login_timeout_seconds)
     try:
