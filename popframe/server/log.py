@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +24,6 @@ MAX_VALUE_CHARACTERS = 400
 """Longest value in a line; what a client sends is cut, so that nobody can fill the log with one command."""
 
 _PLAIN = re.compile(r"[!#-&(-<>-\[\]-~]+")  # no space, quote, backslash or equals sign: a shell would split it right
-
-STANDARD_ERROR = 2
-"""Its descriptor."""
 
 FIELDS = "popframe_fields"
 """Name of the record's attribute that holds the fields of an event."""
@@ -57,7 +55,7 @@ def descriptors() -> list[int]:
     for handler in _logger.handlers:
         # What SysLogHandler has, or StreamHandler.
         place = getattr(handler, "socket", None) or getattr(handler, "stream", None)
-        if place is not None and place.fileno() > STANDARD_ERROR:
+        if place is not None and place is not sys.stderr:
             numbers.append(place.fileno())
     return numbers
 
@@ -101,9 +99,16 @@ def set_up_file(path: Path, line_format: Literal["text", "json"], level: str) ->
     Raises:
         OSError: It cannot be opened; a symbolic link is not followed, since others may be able to put one there.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    stream = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8", errors="backslashreplace")
-    _send_to(logging.StreamHandler(stream), line_format, level)
+    _send_to(_PrivateFileHandler(path), line_format, level)
+
+
+class _PrivateFileHandler(logging.FileHandler):
+    """Appends to a file of its own."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        stream = os.open(self.baseFilename, flags, 0o600)
+        return os.fdopen(stream, "a", encoding="utf-8", errors="backslashreplace")
 
 
 def _syslog(address: str, facility: str) -> logging.Handler:

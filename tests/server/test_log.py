@@ -7,12 +7,23 @@ import logging
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popframe.server.log import FIELDS, LOGGER_NAME, JsonFormatter, TextFormatter, log_event, set_up
+from popframe.server.log import (
+    FIELDS,
+    LOGGER_NAME,
+    JsonFormatter,
+    TextFormatter,
+    descriptors,
+    log_event,
+    set_up,
+    set_up_file,
+    set_up_syslog_or_none,
+)
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z popframe\[\d+\]: (\S+)"
@@ -98,3 +109,35 @@ def test_setting_up_again_replaces_what_was_there(log: Callable[[], str]) -> Non
     log_event("once", {})
 
     assert log().count("once") == 1
+
+
+def test_a_log_in_a_file_is_appended_to_and_its_descriptor_known(log: Callable[[], str], tmp_path: Path) -> None:
+    """A process that closes all others must keep it; on standard error there is none to keep."""
+    set_up("stderr", "text", "info")
+    assert descriptors() == []
+    (tmp_path / "log").write_text("before\n")
+    set_up_file(tmp_path / "log", "text", "info")
+    log_event("after", {})
+    (number,) = descriptors()
+
+    assert Path(f"/proc/self/fd/{number}").readlink() == tmp_path / "log"
+    assert re.fullmatch(r"before\n\S+ popframe\[\d+\]: after\n", (tmp_path / "log").read_text())
+    assert log() == ""
+    set_up("stderr", "text", "info")  # closes the file
+
+
+def test_a_log_in_a_file_is_written_through_no_link(log: Callable[[], str], tmp_path: Path) -> None:
+    """Whoever may write to the folder could else let root append to any file."""
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        set_up_file(tmp_path / "link", "text", "info")
+
+    assert not (tmp_path / "other").exists()
+
+
+def test_without_a_system_log_events_can_go_nowhere(log: Callable[[], str], tmp_path: Path) -> None:
+    """Where standard error is a client."""
+    set_up_syslog_or_none(syslog_address=str(tmp_path / "none"))
+    log_event("lost", {})
+
+    assert log() == ""

@@ -1,0 +1,51 @@
+"""The gate, asked as a front would ask it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from popframe.errors import TemporaryFailure
+from popframe.server.isolation.channel import Channel
+from popframe.testing.site import MailSite
+
+GATE = """
+import os
+import socket
+import sys
+from pathlib import Path
+
+from popframe.server import startup
+from popframe.server.isolation.gate import Gate
+from popframe.server.service import service_of
+
+configuration = startup.check(Path(sys.argv[1]))
+service = service_of(configuration, startup.build(configuration, {}), None)
+Gate(socket.socket(fileno=int(sys.argv[2])), service, os.getppid(), 5.0).run()
+"""
+
+
+def test_the_gate_outlives_nonsense_and_ends_when_nobody_can_ask_it() -> None:
+    """An empty datagram, which a front that was taken over may send, is not the end of all fronts."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with MailSite({"alice": "secret"}) as site, ours, theirs:
+        command = [sys.executable, "-c", GATE, str(site.configuration), str(theirs.fileno())]
+        gate = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+        try:
+            theirs.close()
+            ours.send(b"")
+            channel, back = Channel.pair()
+            with back:
+                socket.send_fds(ours, [b"nonsense"], [back.fileno(), back.fileno()])
+            with pytest.raises(TemporaryFailure, match="no process for the session"):
+                channel.receive_account(30)
+            channel.close()
+            assert gate.poll() is None
+            ours.close()
+            assert gate.wait(30) == 0
+        finally:
+            gate.kill()
+            gate.wait()
