@@ -18,6 +18,8 @@ from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
 from popframe.testing.system_users import SystemUsers
 
+from .inetd_room import children_of, connections_of, started, until
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts: run as root")
 
 MESSAGE = b"Subject: one\n\nhello\n"
@@ -107,6 +109,21 @@ def test_user_of_the_machine_reads_and_removes_mail(pam_site: MailSite, user: st
     assert 'reason="wrong password, or locked (PAM_AUTH_ERR)"' in server.log()
     assert server.stop() == 0
     assert not command_line(verifier)
+
+
+def test_one_session_on_descriptor_0_asks_pam(pam_site: MailSite, user: str) -> None:
+    """Started by inetd: the verifier is the process's own, does not hold the client's connection, and ends with it."""
+    with started(pam_site.configuration) as client:
+        assert client.lines.readline() == b"+OK POP3 server ready\r\n"
+        client.ask(f"USER {user}")
+        assert client.ask("PASS secret").startswith(b"+OK maildrop has 1 messages")
+        children = children_of(client.process.pid)
+        (verifier,) = [pid for pid in children if b"popframe_auth_pam.verifier" in command_line(pid)]
+        assert uids_of(verifier) == ["0"] * 4
+        assert not connections_of(verifier)
+        assert client.ask("QUIT").startswith(b"+OK")
+        assert client.end() == 0
+        until(lambda: not command_line(verifier), "the verifier ends")
 
 
 def test_debians_spools_are_served_as_user_mail(pam_site: MailSite, user: str, service: str) -> None:

@@ -380,7 +380,8 @@ def test_without_root_it_does_not_start(folder: Path) -> None:
     for path in (folder, folder / "users"):
         os.chown(path, 65534, -1)
     program = (
-        "import os, sys, popframe.server.master; from popframe.cli import main\n"
+        "import importlib, os, sys, popframe.server.master; from popframe.cli import main\n"
+        "for module in popframe.server.master.NEEDED_LATER: importlib.import_module(module)\n"
         f"main(['check-config', {str(site.configuration)!r}])\n"  # has everything imported that only root may read
         "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)\n"
         f"sys.exit(main(['serve', '--config', {str(site.configuration)!r}]))"
