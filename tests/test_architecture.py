@@ -9,6 +9,8 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -201,6 +203,14 @@ def test_public_names_exist_and_are_sorted(package: str) -> None:
 
     assert [name for name in names if not hasattr(module, name)] == []
     assert names == as_sorted_by_ruff(sorted(set(names)))
+
+
+def test_importing_popframe_imports_no_library() -> None:
+    """Whatever imports one of its modules imports the package too, some of them for every client or every login."""
+    program = "import sys, popframe; print(*sys.modules.keys() & {'pydantic', 'pluggy', 'tomllib', 'popframe.config'})"
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert result.stdout == "\n"
 
 
 def test_no_file_or_folder_has_a_vague_name() -> None:

@@ -127,10 +127,13 @@ def _serve(client: Client, words: list[str]) -> int:
         )
         serve_client(client, options.config, switches)
     except ConfigError as error:
-        _refuse(client, PermanentFailure(str(error)))
+        _refuse(client, PermanentFailure(), [{"reason": line} for line in str(error).splitlines()])
+        _complain(error)
         return EXIT_USAGE
-    except Exception:
-        _refuse(client, TemporaryFailure(traceback.format_exc()))
+    except Exception as error:
+        trace = traceback.format_exc()
+        _refuse(client, TemporaryFailure(), [{"reason": f"{type(error).__name__}: {error}", "trace": trace}])
+        sys.stderr.write(trace)
         return EXIT_FAILED
     return 0
 
@@ -155,14 +158,13 @@ def _options(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _refuse(client: Client, refusal: Refusal) -> None:
+def _refuse(client: Client, refusal: Refusal, reasons: list[dict[str, object]]) -> None:
     """Tell the client that it cannot be served, and the log why."""
     turn_away(client.transport, refusal)
     if not log.is_set_up():  # the configuration could not say where
         log.set_up_syslog_or_none()
-    for line in str(refusal).splitlines():
-        log.log_event("start-refused", {"address": client.peer.address or "-", "reason": line}, logging.ERROR)
-    _complain(refusal)
+    for reason in reasons:
+        log.log_event("start-refused", {"address": client.peer.address or "-", **reason}, logging.ERROR)
 
 
 def _complain(error: PopframeError) -> None:

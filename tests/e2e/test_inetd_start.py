@@ -14,7 +14,7 @@ import pytest
 
 from popframe.testing.site import RUN_AS, MailSite
 
-from .inetd_room import BROKEN, MESSAGES, POPFRAME, log_in, log_to, needs_root, started
+from .inetd_room import BROKEN, MESSAGES, POPFRAME, log_in, log_to, needs_root, per_user_site, started
 
 # --- what is wrong with the start
 
@@ -94,6 +94,17 @@ def test_a_plugin_that_does_not_start_is_told_to_the_log(site: MailSite, syslog:
         assert client.end() == 2
 
     assert "start-refused level=error address=127.0.0.1 reason=" in syslog.recv(65_536).decode()
+
+
+@needs_root
+def test_a_plugin_that_does_not_start_is_told_with_a_process_for_each_user_too() -> None:
+    """There is no gate yet that would have to end."""
+    with per_user_site() as (site, _):
+        (site.directory / "users").write_text("no colon\n")
+        with started(site.configuration, errors_to_client=False) as client:
+            assert client.lines.read() == BROKEN
+            assert client.end() == 2
+            assert "Traceback" not in client.errors()
 
 
 def test_a_wrong_switch_is_told_to_the_client_without_details(site: MailSite) -> None:

@@ -106,6 +106,8 @@ class GateProcess:
     def release(self) -> None:
         """End the gate from a process that may not send it signals: nobody is left who could ask it."""
         self._asked.close()
+        if not self._pid:
+            return
         gate = os.pidfd_open(self._pid)
         try:
             select.select([gate], [], [], STOP_SECONDS)
