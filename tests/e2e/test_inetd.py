@@ -28,6 +28,7 @@ from .inetd_room import (
 )
 
 PLUGIN = '''
+import gc
 import os
 import sys
 import threading
@@ -60,7 +61,8 @@ class Talkative:
 
     @hookimpl
     def popframe_register_commands(self):
-        return [Command("XUSER", lambda context, arguments: Reply(f"{os.geteuid()}"), IN_TRANSACTION)]
+        yield Command("XUSER", lambda context, arguments: Reply(f"{os.geteuid()}"), IN_TRANSACTION)
+        yield Command("XGC", lambda context, arguments: Reply(f"{gc.isenabled()}"), IN_TRANSACTION)
 '''
 
 
@@ -252,6 +254,21 @@ def test_no_process_is_left_over_when_the_first_dies() -> None:
         client.lines.close()
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (gate, session)), "they end too")
         assert site.spool("alice").read_bytes().count(b"From sender") == 2
+
+
+@needs_root
+def test_a_long_session_of_a_user_frees_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start goes without the search for what can be freed; the process of the user has it again."""
+    monkeypatch.setenv("EVENTS", os.devnull)
+    with per_user_site() as (site, uid):
+        (site.directory / "talkative.py").write_text(PLUGIN)
+        text = site.configuration.read_text()
+        site.configuration.write_text(text.replace("plugins = [", 'plugins = ["./talkative.py", '))
+        with started(site.configuration) as client:
+            client.lines.readline()
+            log_in(client)
+            assert client.ask("XUSER") == f"+OK {uid}\r\n".encode()
+            assert client.ask("XGC") == b"+OK True\r\n"
 
 
 @needs_root

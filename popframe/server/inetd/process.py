@@ -73,6 +73,8 @@ def _serve(
         service = _service(configuration, prepared, None if gate is None else gate.door)
         if switches.is_traced:
             service = replace(service, table=TracedTable(service.table, session_id))
+        gc.freeze()  # what the start has made stays; before the fork, so that it holds for the process of the user too
+        gc.enable()
         if gate is not None:
             gate.start(service, [client.transport])
             gate.leave_to_master()
@@ -80,8 +82,6 @@ def _serve(
         # A board of its own: nobody sees how many other processes there are, so limits over all of them are not kept.
         session = HostedSession(client.transport, client.peer, session_id, service, FrontBoard(Scoreboard(), 0))
         _let_signals_stop(session.connection, service.shutdown_seconds)
-        gc.freeze()
-        gc.enable()
         session.run()
 
 
