@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from dataclasses import dataclass
 
 from popframe.authorization import LoginRules
@@ -13,8 +12,8 @@ from popframe.errors import AuthenticationFailed, HookContractError, PermanentFa
 from popframe.model import LoginFailure, Peer, PlainCredentials
 from popframe.plugins import Hooks
 from popframe.server.admission import admitted, opened
-from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard
+from popframe.server.session_log import SessionLog
 
 LEAST_REFUSAL_SECONDS = 0.25
 """No refusal with ``[AUTH]`` is answered sooner after the attempt. A wrong password costs a slow hash, a right one that
@@ -66,6 +65,7 @@ class HookBackend:
         self.hooks = hooks
         self.rules = rules
         self.place = place
+        self._log = SessionLog(session_id, peer)
 
     def log_in(self, credentials: PlainCredentials) -> Login | Handover:
         """Ask the plugins who this is, whether it may come in, and for its maildrop."""
@@ -77,17 +77,12 @@ class HookBackend:
             if isinstance(error, AuthenticationFailed):
                 time.sleep(max(0.0, started + LEAST_REFUSAL_SECONDS - time.monotonic()))
             raise
-        log_event("login", {**self._start_of_line(), "user": login.account.username})
+        self._log.tell("login", {"user": login.account.username})
         return login
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Log what the client is not told."""
-        fields = {**self._start_of_line(), "doing": doing, "error": type(error).__name__, "reason": str(error)}
-        if isinstance(error, Refusal):
-            log_event("refused", fields, logging.WARNING)
-        else:
-            fields["trace"] = "".join(traceback.format_exception(error))
-            log_event("error", fields, logging.ERROR)
+        self._log.report_error(doing, error)
 
     def _admitted(self, credentials: PlainCredentials) -> Login | Handover:
         account = admitted(self.hooks, self.rules, self.peer, credentials)
@@ -101,9 +96,5 @@ class HookBackend:
     def _tell_failure(self, username: str, error: PopframeError) -> None:
         code = error.code if isinstance(error, Refusal) else PermanentFailure.code
         level = logging.ERROR if isinstance(error, (HookContractError, PermanentFailure)) else logging.WARNING
-        fields = {**self._start_of_line(), "user": username, "code": code, "reason": str(error)}
-        log_event("login-failed", fields, level)
+        self._log.tell("login-failed", {"user": username, "code": code, "reason": str(error)}, level)
         self.hooks.login_failed(LoginFailure(self.session_id, self.peer, username, code, str(error)))
-
-    def _start_of_line(self) -> dict[str, object]:
-        return {"session": self.session_id, "address": self.peer.address or "-"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from popframe.engine import Login, Session
-from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError, Refusal
+from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError
 from popframe.model import Outcome, Peer, PlainCredentials
 from popframe.proven_passwords import ProvenPasswords
 from popframe.server import log, privilege
@@ -25,13 +25,14 @@ from popframe.server.connection import Connection
 from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.log import log_event
 from popframe.server.service import Service
+from popframe.server.session_log import SessionLog
 
 
 class UserBackend:
     """What a session asks of the outside after login: only the log."""
 
     def __init__(self, session_id: str, peer: Peer) -> None:
-        self._start_of_line = {"session": session_id, "address": peer.address or "-"}
+        self._log = SessionLog(session_id, peer)
 
     def log_in(self, credentials: PlainCredentials) -> Login:
         """Refuse: the login was before.
@@ -43,12 +44,7 @@ class UserBackend:
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Log what the client is not told."""
-        fields = {**self._start_of_line, "doing": doing, "error": type(error).__name__, "reason": str(error)}
-        if isinstance(error, Refusal):
-            log_event("refused", fields, logging.WARNING)
-        else:
-            fields["trace"] = "".join(traceback.format_exception(error))
-            log_event("error", fields, logging.ERROR)
+        self._log.report_error(doing, error)
 
 
 @dataclass(frozen=True, slots=True)
