@@ -156,6 +156,11 @@ class ServerSettings(CoreSettings):
         le=MAX_TIMEOUT_SECONDS,
         description="Seconds for which a client may take no octet of a reply before its connection is closed.",
     )
+    look_up_client_names: bool = Field(
+        default=False,
+        description="Look up the name of each client's address, and write it into the log once it is there, with a "
+        "warning when the name has another address. No client waits for it, and none is refused for it.",
+    )
     shutdown_timeout_seconds: int = Field(
         default=10,
         ge=0,

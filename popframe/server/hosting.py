@@ -44,6 +44,7 @@ class HostedSession:
         self._id = session_id
         self._peer = peer
         self._hooks = service.hooks
+        self._client_names = service.client_names
         self._board = board
         self._slot = board.enter(peer.address, limits.total, limits.per_address)
         self._started = time.monotonic()
@@ -57,6 +58,8 @@ class HostedSession:
     def run(self) -> None:
         """Serve the client, tell the plugins and the log, and give the place back."""
         try:
+            if self._client_names is not None:
+                self._client_names.look_up(self._id, self._peer)
             self._hooks.session_started(self._id, self._peer)
             self.connection.run()
         except Exception:  # a defect of ours ends one session, not whoever hosts it

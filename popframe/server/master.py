@@ -45,10 +45,11 @@ KILL_PAUSE_SECONDS = 5.0
 
 NEEDED_LATER = (
     *("popframe.config.explanation", "popframe.config.line", "tomlkit"),
-    *("logging.handlers", "popframe.password", "popframe.proven_passwords"),
+    *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords"),
 )
-"""Imported only when a configuration has mistakes, names the system log, or has a plugin that wants them; on a reload
-that may be too late, since ``run_as`` need not be able to read the place where root has installed them."""
+"""Imported only when a configuration has mistakes, names the system log, looks clients up, or has a plugin that wants
+them; on a reload that may be too late, since ``run_as`` need not be able to read the place where root has
+installed them."""
 
 DESCRIPTORS_PER_SESSION = 4
 """Connection, spool, session lock, and one to spare."""

@@ -11,6 +11,7 @@ from popframe.config import Configuration
 from popframe.engine import CommandTable, ImplementationShown, Policy
 from popframe.engine.session import Table
 from popframe.plugins import Hooks
+from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
 
 PARENT_WATCH_SECONDS = 1.0
@@ -56,6 +57,7 @@ class Service:
         limits: Connections at once.
         shutdown_seconds: What running sessions get to finish.
         door: The way to the gate; None where one process serves all users.
+        client_names: Looks up the names of clients; None where nobody wants to know.
     """
 
     hooks: Hooks
@@ -66,6 +68,7 @@ class Service:
     limits: Limits
     shutdown_seconds: float
     door: GateDoor | None = None
+    client_names: ClientNames | None = None
 
 
 def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None) -> Service:
@@ -93,4 +96,5 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
         shutdown_seconds=server.shutdown_timeout_seconds,
         door=door,
+        client_names=ClientNames() if server.look_up_client_names else None,
     )

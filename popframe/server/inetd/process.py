@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import secrets
@@ -66,6 +67,8 @@ def _serve(
 ) -> None:
     set_connection_options(client.transport, configuration.server.write_timeout_seconds)
     session_id = f"{secrets.token_hex(4)}-1"
+    if configuration.server.look_up_client_names:
+        importlib.import_module("encodings.idna")  # while it can still be read
     with _gate(configuration) as gate:
         run_as = configuration.server.run_as
         if gate is None:
