@@ -7,6 +7,7 @@ front has written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -34,6 +35,7 @@ class Gate:
         self._service = service
         self._master_pid = master_pid
         self._patience_seconds = patience_seconds
+        self._children: set[int] = set()
         self._learned, self._teach = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
 
     def run(self) -> NoReturn:
@@ -54,10 +56,10 @@ class Gate:
             arrived = signals.wait(PARENT_WATCH_SECONDS, self._learned, *taken)
             if signal.SIGTERM in arrived or signal.SIGINT in arrived or os.getppid() != self._master_pid:
                 os._exit(0)
-            has_children = _bury()
+            self._bury()
             self._learn()
             is_retired = is_retired or RETIRE in arrived
-            if is_retired and not has_children:
+            if is_retired and not self._children:
                 os._exit(0)
             while not is_retired and self._take_request(signals):
                 pass
@@ -95,7 +97,7 @@ class Gate:
     def _start(self, datagram: bytes, back: socket.socket, transport: socket.socket, signals: SignalQueue) -> None:
         try:
             request = LoginRequest.parsed(datagram)
-            pid = os.fork()
+            pid = self._fork()
         except (ValueError, OSError) as error:
             log_event("gate-refused", {"reason": str(error)})
             with contextlib.suppress(OSError):
@@ -112,13 +114,20 @@ class Gate:
                 run_session(admission, self._service, self._patience_seconds)
             finally:
                 os._exit(1)
+        self._children.add(pid)
 
+    def _fork(self) -> int:
+        """Start a child, as long as there are not more than clients may be: the fronts count, but may be taken over.
 
-def _bury() -> bool:
-    """Take note of the children that have ended; tell whether there are others."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return False
-    return True
+        Raises:
+            OSError: There are as many, or the system can have no more.
+        """
+        if len(self._children) >= self._service.limits.total:
+            raise OSError(errno.EAGAIN, f"{len(self._children)} sessions, and that is the limit (max_connections)")
+        return os.fork()
+
+    def _bury(self) -> None:
+        """Take note of the children that have ended."""
+        with contextlib.suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                self._children.discard(pid)
