@@ -1,7 +1,8 @@
 """The messages of a spool with the least reading: from the index where it holds, from the spool where not.
 
 Rule of this file: whatever is wrong with an index costs a scan and is never a reason to refuse a login. What an index
-says of a message is believed only when the message's own From_ line and header agree; see ``snapshot``.
+says is compared with the From_ lines and headers of messages before these are sent or removed; see ``snapshot``, and
+``update`` for how many.
 """
 
 from __future__ import annotations

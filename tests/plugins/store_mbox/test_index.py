@@ -15,9 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from popframe import Account, TemporaryFailure
 from popframe_store_mbox import Settings, StoreMbox, indexed
+from popframe_store_mbox.file import FileState
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.index_format import HEADER_OCTETS, MAX_SEGMENTS, ROW_OCTETS, Row, packed_rows
+from popframe_store_mbox.index_writing import write_index
 from popframe_store_mbox.scan import scan
+from popframe_store_mbox.uid import DIGEST_OCTETS
 
 ALICE = Account("alice")
 
@@ -57,6 +60,26 @@ def replace_in_index(spool: Path, message: int, column: str, number: int) -> Non
         file.seek(index.header.segments[0].offset + message * ROW_OCTETS)
         file.write(octets)
     index.close()
+
+
+def test_an_index_that_is_wrong_throughout_removes_no_other_message(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a spool that has not changed since, where only some messages are compared: then it is scanned."""
+    monkeypatch.setattr("popframe_store_mbox.file.SETTLED_NS", -(1 << 62))
+    StoreMbox(Settings(spool_dir=spool.parent)).popframe_open_maildrop(ALICE).close()
+    before = spool.read_bytes()
+    with spool.open("rb") as file:
+        wrong, state = scan(file.fileno(), len(before)), FileState.of(file.fileno())
+    wrong.digests = wrong.digests[DIGEST_OCTETS:] + wrong.digests[:DIGEST_OCTETS]  # each message is taken for the next
+    write_index(str(index_of(spool)), wrong, state, is_settled=True)
+    maildrop = StoreMbox(Settings(spool_dir=spool.parent)).popframe_open_maildrop(ALICE)
+    try:
+        maildrop.commit({1, 2, 5}, set())
+    finally:
+        maildrop.close()
+
+    assert spool.read_bytes() == b"".join(entry(number) for number in range(10) if number not in {2, 3, 6})
 
 
 def listing(spool: Path, deleted: set[int] | None = None) -> tuple[list[int], list[str], bytes, bytes, list[bytes]]:
