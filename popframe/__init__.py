@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AuthenticationFailed,
         CommandSyntaxError,
         ConfigError,
+        EncryptionRequired,
         HookContractError,
         LoginDelayed,
         MaildropInUse,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         PreparedMaildrop,
         SessionSummary,
         StoredSecret,
+        Tls,
     )
     from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
     from popframe.proven_passwords import ProvenPasswords
@@ -69,6 +71,7 @@ __all__ = [
     "CommandSyntaxError",
     "ConfigError",
     "ConfigPath",
+    "EncryptionRequired",
     "Exchange",
     "HookContractError",
     "IncomingMessage",
@@ -93,6 +96,7 @@ __all__ = [
     "State",
     "StoredSecret",
     "TemporaryFailure",
+    "Tls",
     "__version__",
     "hash_password",
     "hookimpl",
@@ -107,6 +111,7 @@ _HOMES = {
     "AuthenticationFailed": "popframe.errors",
     "CommandSyntaxError": "popframe.errors",
     "ConfigError": "popframe.errors",
+    "EncryptionRequired": "popframe.errors",
     "HookContractError": "popframe.errors",
     "LoginDelayed": "popframe.errors",
     "MaildropInUse": "popframe.errors",
@@ -137,6 +142,7 @@ _HOMES = {
     "PreparedMaildrop": "popframe.model",
     "SessionSummary": "popframe.model",
     "StoredSecret": "popframe.model",
+    "Tls": "popframe.model",
     "hash_password": "popframe.password",
     "is_password_hash": "popframe.password",
     "typical_hash": "popframe.password",

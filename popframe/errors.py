@@ -7,6 +7,7 @@
     ├── HookContractError           a plugin broke its hook's contract: the client gets [SYS/PERM]
     └── Refusal                     becomes "-ERR [code] wire_text"; the session goes on
         ├── CommandSyntaxError      no code       unknown, malformed, out of state
+        │   ├── EncryptionRequired  no code       a password in clear text (RFC 2595 section 2.3)
         │   └── NoSuchMessage       no code       no such message, or marked as deleted
         ├── AuthenticationFailed    AUTH          RFC 3206 section 5
         ├── MaildropInUse           IN-USE        RFC 2449 section 8.1.2
@@ -48,6 +49,12 @@ class CommandSyntaxError(Refusal):
     """The command is unknown, malformed, or not valid in this state (RFC 1939 section 3)."""
 
     wire_text: ClassVar[str] = "command not understood"
+
+
+class EncryptionRequired(CommandSyntaxError):
+    """The command would show a password to everybody on the way (RFC 2595 section 2.3)."""
+
+    wire_text: ClassVar[str] = "encrypt the connection first"
 
 
 class NoSuchMessage(CommandSyntaxError):

@@ -115,6 +115,8 @@ class Command(Generic[ContextT_contra]):
         arity: How many arguments it takes, as a range.
         capability: Its line in the CAPA response (RFC 2449 section 5); empty for none.
         takes_rest: Everything after the first space is one argument, blanks included (RFC 1939 section 7, PASS).
+        reveals_password: Whoever can read the connection learns a password from it, so it is neither announced nor
+            taken in clear text, unless the site allows that (RFC 2595 section 2.3).
     """
 
     verb: str
@@ -123,6 +125,7 @@ class Command(Generic[ContextT_contra]):
     arity: range = range(1)
     capability: str = ""
     takes_rest: bool = False
+    reveals_password: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a row that no client could ever use."""

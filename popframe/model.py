@@ -14,6 +14,26 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """What protects a connection (RFC 8446, RFC 5246).
+
+    Attributes:
+        version: ``"TLSv1.2"`` or ``"TLSv1.3"``.
+        cipher: Name of the cipher suite, as OpenSSL says it.
+        server_name: The name that the client asked for (SNI, RFC 6066 section 3); empty for none.
+        client_name: Whose certificate the client has shown, verified; empty for none (RFC 4422 appendix A, EXTERNAL).
+        end_point: The channel binding ``tls-server-end-point`` in hexadecimal (RFC 5929 section 4): a hash of the
+            certificate that the client was shown; empty when it is not known.
+    """
+
+    version: str
+    cipher: str
+    server_name: str = ""
+    client_name: str = ""
+    end_point: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Where a client connects from, and to.
 
@@ -22,12 +42,14 @@ class Peer:
         port: The client's port, 0 when there is none.
         local_address: The numeric address that it connected to.
         local_port: The port that it connected to.
+        tls: What protects the connection; None for clear text.
     """
 
     address: str
     port: int = 0
     local_address: str = ""
     local_port: int = 0
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)

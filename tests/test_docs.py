@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from popframe.config import LoginSettings, LogSettings, Pop3Settings, ServerSettings
+from popframe.config.tls import CertificateSettings, TlsSettings
 from popframe.server import startup
 
 pytestmark = pytest.mark.checkout
@@ -76,7 +77,14 @@ def test_plugins_of_the_guide_can_be_imported(example: str) -> None:
 
 @pytest.mark.parametrize(
     ("table", "model"),
-    [("server", ServerSettings), ("login", LoginSettings), ("pop3", Pop3Settings), ("log", LogSettings)],
+    [
+        ("server", ServerSettings),
+        ("login", LoginSettings),
+        ("tls", TlsSettings),
+        ("[tls.hosts]", CertificateSettings),
+        ("pop3", Pop3Settings),
+        ("log", LogSettings),
+    ],
 )
 def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]) -> None:
     """docs/configuration.md has each setting with its default and its description, and no other."""
@@ -100,4 +108,6 @@ def row(name: str, model: type[BaseModel]) -> str:
     """Return the row that a setting should have."""
     field = model.model_fields[name]
     default = "none" if field.default is None else f"`{json.dumps(field.default, default=str)}`"
+    if field.is_required():
+        default = "required"
     return f"| `{name}` | {default} | {field.description} |"

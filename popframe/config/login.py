@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import grp
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -50,6 +50,11 @@ GroupName = Annotated[str, AfterValidator(_known_group)]
 class LoginSettings(CoreSettings):
     """Table ``[login]``: rules that hold whichever plugin found the password right."""
 
+    clear_text: Literal["never", "local", "always"] = Field(
+        default="local",
+        description="Where passwords are taken without TLS: nowhere; from clients on the same machine, over its "
+        "loopback interface; or everywhere, for everybody on the way to read (RFC 8314 section 4.1).",
+    )
     require_shell: bool = Field(
         default=True,
         description="Let an account of the machine in only when its login shell is in shells_file.",

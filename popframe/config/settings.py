@@ -111,10 +111,15 @@ Filled = Annotated[tuple[ElementT, ...], AfterValidator(_not_empty), Field(json_
 class ServerSettings(CoreSettings):
     """Table ``[server]``: sockets, processes, limits."""
 
-    listen: Filled[ListenAddress] = Field(
+    listen: tuple[ListenAddress, ...] = Field(
         default=("127.0.0.1:110",),
         description="Where to listen: a list of address:port. Numeric addresses ('127.0.0.1:110', '[::1]:110') or "
         "'localhost'; port 0 lets the system choose one.",
+    )
+    listen_tls: tuple[ListenAddress, ...] = Field(
+        default=(),
+        description="Where to listen for clients that speak TLS from the first octet (RFC 8314), usually on port 995; "
+        "needs tls.certificate.",
     )
     isolation: Literal["shared", "per-user"] = Field(
         default="shared",
@@ -186,11 +191,12 @@ class ServerSettings(CoreSettings):
         description="How many of them may be logged in as one user; not more than max_connections.",
     )
 
-    @field_validator("listen")
+    @field_validator("listen", "listen_tls")
     @classmethod
-    def _listen_once(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    def _listen_once(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         """Refuse an address that is listed twice: the second bind would fail."""
-        fixed = [address for address in addresses if not address.endswith(":0")]
+        others = info.data.get("listen", ()) if info.field_name == "listen_tls" else ()
+        fixed = [address for address in (*others, *addresses) if not address.endswith(":0")]
         for address in fixed:
             if fixed.count(address) > 1:
                 raise ValueError(f"{address} is listed twice")

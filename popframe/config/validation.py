@@ -22,6 +22,7 @@ from popframe.config.file import ConfigFile
 from popframe.config.login import LoginSettings
 from popframe.config.problem import InvalidConfiguration, Problem
 from popframe.config.settings import CoreSettings, Filled, LogSettings, Pop3Settings, ServerSettings
+from popframe.config.tls import TlsSettings
 from popframe.suggestion import suggest
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -38,6 +39,7 @@ class RootTable(CoreSettings):
     log: LogSettings = Field(default_factory=LogSettings, description="Where log lines go and how they look.")
     pop3: Pop3Settings = Field(default_factory=Pop3Settings, description="What the server says.")
     login: LoginSettings = Field(default_factory=LoginSettings, description="Who may log in.")
+    tls: TlsSettings = Field(default_factory=TlsSettings, description="What protects connections.")
     plugin: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="One table for each plugin that has settings: [plugin.NAME]."
     )
@@ -64,6 +66,7 @@ class Configuration:
         log: Table ``[log]``.
         pop3: Table ``[pop3]``.
         login: Table ``[login]``.
+        tls: Table ``[tls]``.
         plugin_settings: By name of the plugin, the validated ``[plugin.NAME]``; None for a plugin without settings.
     """
 
@@ -73,6 +76,7 @@ class Configuration:
     log: LogSettings
     pop3: Pop3Settings
     login: LoginSettings
+    tls: TlsSettings
     plugin_settings: Mapping[str, BaseModel | None]
 
 
@@ -94,6 +98,8 @@ def validate(
     """
     problems = list(extra)
     root = _validate_table(config_file, (), RootTable, problems)
+    if root is not None:
+        problems += _contradictions(config_file, root)
     if config_file.plugin_entries:
         problems += _unlisted_tables(config_file, plugin_models)
     plugin_settings: dict[str, BaseModel | None] = {}
@@ -109,8 +115,19 @@ def validate(
         log=root.log,
         pop3=root.pop3,
         login=root.login,
+        tls=root.tls,
         plugin_settings=MappingProxyType(plugin_settings),
     )
+
+
+def _contradictions(config_file: ConfigFile, root: RootTable) -> Iterator[Problem]:
+    """Find what is wrong only with two tables together."""
+    if not root.server.listen and not root.server.listen_tls:
+        line = config_file.line_of("server", "listen")
+        yield Problem(config_file.path, line, "server.listen", "must not be empty, unless listen_tls is not")
+    if root.server.listen_tls and not root.tls.is_on:
+        line = config_file.line_of("server", "listen_tls")
+        yield Problem(config_file.path, line, "server.listen_tls", "needs a certificate: tls.certificate")
 
 
 def _validate_table(

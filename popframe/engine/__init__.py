@@ -5,12 +5,14 @@ needs of the outside it asks of a :class:`Backend`; whoever drives it moves the 
 """
 
 from popframe.engine.backend import Backend, Handover, Login
-from popframe.engine.policy import ImplementationShown, Policy
+from popframe.engine.policy import Channel, ClearText, ImplementationShown, Policy
 from popframe.engine.session import Session
 from popframe.engine.table import CommandTable, reserved_verbs
 
 __all__ = [
     "Backend",
+    "Channel",
+    "ClearText",
     "CommandTable",
     "Handover",
     "ImplementationShown",

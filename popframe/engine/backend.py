@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from popframe.model import Account, Maildrop, PlainCredentials, SessionSummary
+from popframe.model import Account, Maildrop, Peer, PlainCredentials, SessionSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,12 @@ class Handover:
 class Backend(Protocol):
     """One session's way to accounts, storage and log; every call may block."""
 
-    def log_in(self, credentials: PlainCredentials) -> Login | Handover:
+    def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login | Handover:
         """Check the credentials and open the maildrop, here or elsewhere.
+
+        Args:
+            peer: Where the client connects from, and whether under TLS.
+            credentials: What it sent.
 
         Raises:
             AuthenticationFailed: Wrong credentials, or the account may not log in.

@@ -42,6 +42,11 @@ def pass_(session: Session, arguments: Sequence[str]) -> Reply:
     return session.log_in(PlainCredentials(username, password))
 
 
+def stls(session: Session, _arguments: Sequence[str]) -> Reply:
+    """``STLS``: go on under TLS from the next octet (RFC 2595 section 4)."""
+    return session.expect_tls()
+
+
 def quit_in_authorization(session: Session, _arguments: Sequence[str]) -> Reply:
     """``QUIT`` before login: end without an UPDATE state (RFC 1939 section 4)."""
     return session.leave()
@@ -121,8 +126,9 @@ def _message_body(session: Session, index: int, pieces: Iterator[bytes]) -> Iter
 
 BUILT_IN: tuple[Command[Session], ...] = (
     Command("CAPA", capa, IN_BOTH),
-    Command("USER", user, IN_AUTHORIZATION, arity=range(1, 2), capability="USER"),
-    Command("PASS", pass_, IN_AUTHORIZATION, arity=range(1, 2), takes_rest=True),
+    Command("STLS", stls, IN_AUTHORIZATION, capability="STLS"),
+    Command("USER", user, IN_AUTHORIZATION, arity=range(1, 2), capability="USER", reveals_password=True),
+    Command("PASS", pass_, IN_AUTHORIZATION, arity=range(1, 2), takes_rest=True, reveals_password=True),
     Command("QUIT", quit_in_authorization, IN_AUTHORIZATION),
     Command("QUIT", quit_in_transaction, IN_TRANSACTION),
     Command("STAT", stat, IN_TRANSACTION),

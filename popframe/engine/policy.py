@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 from dataclasses import dataclass
+
+from popframe.model import Peer
 
 MAX_LINE_OCTETS = 512
 """Longest command line, CRLF included.
@@ -38,6 +41,26 @@ class ImplementationShown(enum.Enum):
     ALWAYS = "always"
 
 
+class ClearText(enum.Enum):
+    """Where passwords are taken on connections that nothing protects (RFC 2595 section 2.3, RFC 8314 section 4.1)."""
+
+    NEVER = "never"
+    LOCAL = "local"
+    """From clients on the server's own machine, which nobody else can listen to."""
+    ALWAYS = "always"
+
+
+class Channel(enum.Enum):
+    """What the connection between client and server is worth; it decides which commands are taken."""
+
+    CLEAR = "clear"
+    """Everybody on the way can read it: no passwords."""
+    TRUSTED = "trusted"
+    """In clear text, where the site lets passwords through."""
+    PROTECTED = "protected"
+    """Under TLS."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A site's choices, the same for every session.
@@ -52,6 +75,8 @@ class Policy:
             next with the same password: at least three must be free.
         update_on_abort: Remove what is marked also when the connection ends, or is ended by a timer, without QUIT: what
             popper 2.1 did and RFC 1939 section 6 forbids.
+        clear_text: Where passwords are taken without TLS.
+        offers_tls: STLS can be answered with a handshake (RFC 2595 section 4).
         replace_nul: Send a NUL octet inside a message as 0x80, since some clients stop at NUL; sizes stay the same.
     """
 
@@ -62,3 +87,18 @@ class Policy:
     max_failed_logins: int = 5
     replace_nul: bool = False
     update_on_abort: bool = False
+    clear_text: ClearText = ClearText.LOCAL
+    offers_tls: bool = False
+
+    def channel(self, peer: Peer) -> Channel:
+        """Return what the connection with a client is worth."""
+        if peer.tls is not None:
+            return Channel.PROTECTED
+        if self.clear_text is ClearText.ALWAYS or (self.clear_text is ClearText.LOCAL and _is_on_this_machine(peer)):
+            return Channel.TRUSTED
+        return Channel.CLEAR
+
+
+def _is_on_this_machine(peer: Peer) -> bool:
+    """Tell whether a client talks over the loopback interface, or a socket without addresses."""
+    return not peer.address or ipaddress.ip_address(peer.address.partition("%")[0]).is_loopback

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol
 
 from popframe.engine import wire
 from popframe.engine.answer import begun, refused
@@ -13,6 +12,7 @@ from popframe.engine.backend import Backend, Handover, Login
 from popframe.engine.line import LineBuffer, LineFault
 from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy
 from popframe.engine.transaction import Transaction
+from popframe.engine.verbs import HTTP_METHODS, KEEPS_USERNAME, Table
 from popframe.errors import (
     AuthenticationFailed,
     CommandSyntaxError,
@@ -25,14 +25,7 @@ from popframe.errors import (
     TemporaryFailure,
 )
 from popframe.extension import Command, Reply, State
-from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary
-
-KEEPS_USERNAME = frozenset({b"PASS", b"CAPA"})
-"""PASS counts only immediately after USER (RFC 1939 section 7); a look at the capabilities in between is harmless."""
-
-HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"})
-"""First words of a browser that was led here. It is sent away at once, before the body of its request is read, since
-that may hold POP3 commands."""
+from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary, Tls
 
 LOGIN_CODES = frozenset({AuthenticationFailed.code, MaildropInUse.code, LoginDelayed.code})
 """Response codes that may answer a login and nothing else (RFC 2449 section 8.1, RFC 3206 section 5)."""
@@ -41,22 +34,6 @@ LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
 """Ends that are the client's, or the line's; for a site that wants marks to count then too."""
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-
-
-class Table(Protocol):
-    """What a session needs of the command table."""
-
-    def commands(self, state: State) -> Mapping[bytes, Command[Session]]:
-        """Return the rows that are valid in a state, by upper-case verb."""
-        ...
-
-    def knows(self, verb: bytes) -> bool:
-        """Tell whether the verb is valid in some state."""
-        ...
-
-    def capabilities(self, state: State) -> bytes:
-        """Return the lines of CAPA in a state."""
-        ...
 
 
 class Session:
@@ -74,6 +51,8 @@ class Session:
         username: The name of a USER that PASS may still use; empty for none.
         command_count: Lines that were answered. A timer that watches for inactivity watches this number.
         failed_login_count: Logins that were refused.
+        expects_tls: The reply to STLS is the last in clear text: once it is sent, the driver makes the TLS handshake
+            and calls :meth:`begin_tls`, or closes the connection.
         handover: Where it goes on after a login, if not here: nothing more is to be fed to this object then, and when
             it has ended there, :meth:`finish_elsewhere` is to be called.
     """
@@ -86,11 +65,13 @@ class Session:
         self.username = ""
         self.command_count = 0
         self.failed_login_count = 0
+        self.expects_tls = False
         self.handover: Handover | None = None
         self._summary_elsewhere: SessionSummary | None = None
         self._backend = backend
         self._table = table
-        self._commands = table.commands(self.state)
+        self._channel = policy.channel(peer)
+        self._commands = table.commands(self.state, self._channel)
         self._lines = LineBuffer()
         self._transaction: Transaction | None = None
         self._bad_command_count = 0
@@ -135,8 +116,23 @@ class Session:
                 size += len(octets)
             if reply.close:
                 self.abort(Outcome.DISCONNECTED)
+            if self.expects_tls:
+                break
         if buffers:
             yield buffers
+
+    def begin_tls(self, tls: Tls) -> None:
+        """Go on under TLS.
+
+        Whatever was received in clear text and not carried out yet is thrown away, and what the client has said of
+        itself is forgotten: it may come from somebody on the way (RFC 2595 section 4). What it has done wrong is not.
+        """
+        self.expects_tls = False
+        self.peer = replace(self.peer, tls=tls)
+        self._channel = self.policy.channel(self.peer)
+        self._commands = self._table.commands(self.state, self._channel)
+        self._lines = LineBuffer()
+        self.username = ""
 
     def continue_from(self, login: Login) -> bytes:
         """Begin after a login that happened elsewhere; return the line that answers it.
@@ -236,12 +232,12 @@ class Session:
 
     def capabilities(self) -> Iterator[bytes]:
         """Yield the lines of CAPA."""
-        yield self._table.capabilities(self.state)
+        yield self._table.capabilities(self.state, self._channel)
 
     def log_in(self, credentials: PlainCredentials) -> Reply:
         """Go to the TRANSACTION state, or stay and say why not (RFC 1939 section 4)."""
         try:
-            login = self._backend.log_in(credentials)
+            login = self._backend.log_in(self.peer, credentials)
         except Exception as error:
             self.failed_login_count += 1
             if not isinstance(error, Refusal):
@@ -264,8 +260,13 @@ class Session:
             self._quietly("closing the maildrop", login.maildrop.close)
             raise
         self.state = State.TRANSACTION
-        self._commands = self._table.commands(self.state)
+        self._commands = self._table.commands(self.state, self._channel)
         return Reply(f"maildrop has {self._transaction.left_count} messages ({self._transaction.left_octets} octets)")
+
+    def expect_tls(self) -> Reply:
+        """Take nothing more in clear text."""
+        self.expects_tls = True
+        return Reply("begin TLS negotiation")
 
     def leave(self) -> Reply:
         """End before login."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from popframe.engine.commands import BUILT_IN
-from popframe.engine.policy import ImplementationShown, Policy
+from popframe.engine.policy import Channel, ImplementationShown, Policy
 from popframe.engine.session import Session
-from popframe.errors import ConfigError
-from popframe.extension import Command, CommandContext, State
+from popframe.errors import ConfigError, EncryptionRequired
+from popframe.extension import Command, CommandContext, Reply, State
+
+STLS = "STLS"
+"""The one command that is valid on some connections only, and announced before login only (RFC 2595 section 4)."""
 
 GENERAL_CAPABILITIES = ("RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER")
 """What holds for the server as a whole (RFC 2449 section 6, RFC 3206 section 6): nothing ever deletes mail by age."""
@@ -40,30 +44,63 @@ class CommandTable:
             ConfigError: A capability cannot be a line of the CAPA response, or two share a tag.
         """
         rows: list[Command[Session]] = [*BUILT_IN, *extensions]
-        self._rows: dict[State, dict[bytes, Command[Session]]] = {
-            state: {row.verb.encode("ascii"): row for row in rows if state in row.states} for state in State
-        }
-        self._verbs = frozenset(row.verb.encode("ascii") for row in rows)
-        tags = [*dict.fromkeys(row.capability for row in rows if row.capability), *GENERAL_CAPABILITIES]
-        implementation = [f"IMPLEMENTATION {policy.implementation}"]
-        _check([*tags, *implementation])
-        shown = policy.implementation_shown
-        self._capabilities: Mapping[State, bytes] = {
-            State.AUTHORIZATION: _lines(tags + (implementation if shown is ImplementationShown.ALWAYS else [])),
-            State.TRANSACTION: _lines(tags + (implementation if shown is not ImplementationShown.NEVER else [])),
-        }
+        self._rows: dict[tuple[State, Channel], Mapping[bytes, Command[Session]]] = {}
+        self._capabilities: dict[tuple[State, Channel], bytes] = {}
+        for channel in Channel:
+            offered = [row for row in rows if _is_offered(row, channel, policy)]
+            for state in State:
+                valid = [row for row in rows if state in row.states and not _is_pointless(row, channel, policy)]
+                self._rows[state, channel] = {
+                    row.verb.encode("ascii"): row if row in offered else replace(row, handler=_refuse_clear_text)
+                    for row in valid
+                }
+                self._capabilities[state, channel] = _lines(_announced(offered, state, policy))
+        self._verbs = frozenset(verb for valid_rows in self._rows.values() for verb in valid_rows)
 
-    def commands(self, state: State) -> Mapping[bytes, Command[Session]]:
-        """Return the rows that are valid in a state, by upper-case verb."""
-        return self._rows[state]
+    def commands(self, state: State, channel: Channel) -> Mapping[bytes, Command[Session]]:
+        """Return the rows that are valid in a state, by upper-case verb; those that need TLS refuse without it."""
+        return self._rows[state, channel]
 
     def knows(self, verb: bytes) -> bool:
         """Tell whether the verb is valid in some state."""
         return verb in self._verbs
 
-    def capabilities(self, state: State) -> bytes:
-        """Return the lines of CAPA in a state (RFC 2449 section 5)."""
-        return self._capabilities[state]
+    def capabilities(self, state: State, channel: Channel) -> bytes:
+        """Return the lines of CAPA in a state, on a channel (RFC 2449 section 5)."""
+        return self._capabilities[state, channel]
+
+
+def _is_pointless(row: Command[Session], channel: Channel, policy: Policy) -> bool:
+    """Tell whether a row is STLS where there is no TLS to start (RFC 2595 section 4)."""
+    return row.verb == STLS and (channel is Channel.PROTECTED or not policy.offers_tls)
+
+
+def _is_offered(row: Command[Session], channel: Channel, policy: Policy) -> bool:
+    return not (row.reveals_password and channel is Channel.CLEAR) and not _is_pointless(row, channel, policy)
+
+
+def _refuse_clear_text(_session: Session, _arguments: Sequence[str]) -> Reply:
+    """Refuse, whatever the arguments are, before anything looks at them."""
+    raise EncryptionRequired("a password in clear text")
+
+
+def _announced(offered: Iterable[Command[Session]], state: State, policy: Policy) -> list[str]:
+    """Return the lines of CAPA in a state.
+
+    What is valid before login is announced after it too, but for STLS (RFC 2449 section 5, RFC 2595 section 8).
+
+    Raises:
+        ConfigError: One cannot be sent.
+    """
+    rows = [row for row in offered if row.verb != STLS or state is State.AUTHORIZATION]
+    lines = [*dict.fromkeys(row.capability for row in rows if row.capability), *GENERAL_CAPABILITIES]
+    implementation = f"IMPLEMENTATION {policy.implementation}"
+    _check([*lines, implementation])
+    shown = policy.implementation_shown
+    is_shown = shown is ImplementationShown.ALWAYS or (
+        shown is ImplementationShown.AFTER_LOGIN and state is not State.AUTHORIZATION
+    )
+    return [*lines, implementation] if is_shown else lines
 
 
 def _check(capabilities: Sequence[str]) -> None:

@@ -67,9 +67,10 @@ class HookBackend:
         self.place = place
         self._log = SessionLog(session_id, peer)
 
-    def log_in(self, credentials: PlainCredentials) -> Login | Handover:
+    def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login | Handover:
         """Ask the plugins who this is, whether it may come in, and for its maildrop."""
         started = time.monotonic()
+        self.peer = peer
         try:
             login = self._admitted(credentials)
         except PopframeError as error:
@@ -77,7 +78,8 @@ class HookBackend:
             if isinstance(error, AuthenticationFailed):
                 time.sleep(max(0.0, started + LEAST_REFUSAL_SECONDS - time.monotonic()))
             raise
-        self._log.tell("login", {"user": login.account.username})
+        tls = "no" if peer.tls is None else f"{peer.tls.version}/{peer.tls.cipher}"
+        self._log.tell("login", {"user": login.account.username, "tls": tls})
         return login
 
     def report_error(self, doing: str, error: Exception) -> None:

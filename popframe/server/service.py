@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from popframe.authorization import LoginRules
 from popframe.config import Configuration
-from popframe.engine import CommandTable, ImplementationShown, Policy
-from popframe.engine.session import Table
+from popframe.engine import ClearText, CommandTable, ImplementationShown, Policy
+from popframe.engine.verbs import Table
 from popframe.plugins import Hooks
 from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
@@ -86,6 +86,8 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         max_failed_logins=pop3.max_failed_logins,
         replace_nul=pop3.replace_nul,
         update_on_abort=pop3.update_on_abort,
+        clear_text=ClearText(configuration.login.clear_text),
+        offers_tls=configuration.tls.is_on,
     )
     return Service(
         hooks=hooks,

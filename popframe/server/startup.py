@@ -74,6 +74,7 @@ def check(path: Path) -> CheckedConfiguration:
         log=configuration.log,
         pop3=configuration.pop3,
         login=configuration.login,
+        tls=configuration.tls,
         plugin_settings=configuration.plugin_settings,
         found=tuple(found.values()),
     )

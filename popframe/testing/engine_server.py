@@ -23,8 +23,8 @@ from popframe.engine import CommandTable, Login, Session
 from popframe.testing.memory import MemoryStore
 from popframe.testing.transcript import Transcript
 
-PEER = Peer(address="192.0.2.7", port=50_110, local_address="192.0.2.1", local_port=110)
-"""Where the client comes from (addresses of RFC 5737)."""
+PEER = Peer(address="127.0.0.7", port=50_110, local_address="127.0.0.1", local_port=110)
+"""Where the client comes from: the same machine, as in the tests over sockets, so that passwords need no TLS."""
 
 ARRIVED = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 """When every message of a transcript arrived."""
@@ -85,7 +85,7 @@ class EngineServer:
         """Return a connection."""
         return EngineTransport(self)
 
-    def log_in(self, credentials: PlainCredentials) -> Login:
+    def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Check name and password, and open the maildrop."""
         self.fail("login")
         if self._passwords.get(credentials.username) != credentials.password:

@@ -47,7 +47,7 @@ def test_defaults_are_valid() -> None:
 @pytest.mark.parametrize(
     ("line", "key", "text"),
     [
-        ("server.listen = []", "server.listen", "must not be empty"),
+        ("server.listen = []", "server.listen", "must not be empty, unless listen_tls is not"),
         ('server.listen = ["[::1]:1", "[0::1]:1"]', "server.listen", "[::1]:1 is listed twice"),
         ('server.listen = ["x"]', "server.listen[0]", "'x' is not address:port, as in '127.0.0.1:110' or '[::1]:110'"),
         ('server.isolation = "none"', "server.isolation", "'none' is not allowed (allowed: per-user, shared)"),

@@ -79,7 +79,7 @@ def test_five_mistakes_give_five_messages_with_their_lines(write: Callable[[str]
         validate(ConfigFile.read(path), MODELS)
     assert str(caught.value).splitlines() == [
         f"{path}:8: server.idle_timeout: unknown key; did you mean 'idle_timeout_seconds'? (known: "
-        "idle_timeout_seconds, allow_short_idle_timeout, fronts, isolation, listen, login_timeout_seconds, "
+        "idle_timeout_seconds, allow_short_idle_timeout, fronts, isolation, listen, listen_tls, login_timeout_seconds, "
         "look_up_client_names, max_connections, max_connections_per_address, max_connections_per_user, run_as, "
         "shutdown_timeout_seconds, write_timeout_seconds)",
         f"{path}:11: server.listen[1]: 'pop.example.org' is not a numeric address; host names are not looked up, "

@@ -57,7 +57,7 @@ class Backend:
     def __init__(self, maildrop: Maildrop) -> None:
         self.maildrop = maildrop
 
-    def log_in(self, credentials: PlainCredentials) -> Login:
+    def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Let anybody in."""
         return Login(Account(credentials.username), self.maildrop)
 

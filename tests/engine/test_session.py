@@ -11,6 +11,7 @@ from popframe import (
     HookContractError,
     MaildropInUse,
     Outcome,
+    Peer,
     PlainCredentials,
     State,
     TemporaryFailure,
@@ -32,7 +33,7 @@ class FailingBackend:
         self.reported: list[str] = []
         self._errors = list(errors)
 
-    def log_in(self, credentials: PlainCredentials) -> Login:
+    def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Raise the next error; the last one for ever."""
         raise self._errors.pop(0) if len(self._errors) > 1 else self._errors[0]
 

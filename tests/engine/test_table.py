@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from popframe import IN_AUTHORIZATION, IN_BOTH, IN_TRANSACTION, Command, CommandContext, ConfigError, Reply, State
-from popframe.engine import CommandTable, ImplementationShown, Policy, reserved_verbs
+from popframe.engine import Channel, CommandTable, ImplementationShown, Policy, reserved_verbs
 
 REGISTERED = {
     "USER", "TOP", "UIDL", "SASL", "RESP-CODES", "AUTH-RESP-CODE", "LOGIN-DELAY", "PIPELINING", "EXPIRE",
@@ -27,9 +27,9 @@ def extension(verb: str, capability: str = "", states: frozenset[State] = IN_TRA
     return Command(verb, answer, states, capability=capability)
 
 
-def capabilities(table: CommandTable, state: State) -> list[str]:
+def capabilities(table: CommandTable, state: State, channel: Channel = Channel.TRUSTED) -> list[str]:
     """Return the lines of CAPA."""
-    lines = table.capabilities(state).decode("ascii").split("\r\n")
+    lines = table.capabilities(state, channel).decode("ascii").split("\r\n")
     assert lines.pop() == ""
     return lines
 
@@ -80,8 +80,8 @@ def test_only_what_works_is_announced_and_what_works_is_valid() -> None:
     lines = capabilities(table, State.AUTHORIZATION)
 
     assert {"USER", "TOP", "UIDL"} < set(lines)
-    assert b"USER" in table.commands(State.AUTHORIZATION)
-    assert {b"TOP", b"UIDL"} < set(table.commands(State.TRANSACTION))
+    assert b"USER" in table.commands(State.AUTHORIZATION, Channel.TRUSTED)
+    assert {b"TOP", b"UIDL"} < set(table.commands(State.TRANSACTION, Channel.TRUSTED))
     for verb in ("SASL", "APOP", "STLS", "LAST", "RPOP", "XTND", "UTF8", "LANG", "AUTH"):
         assert not any(line.partition(" ")[0] == verb for line in lines)
         assert not table.knows(verb.encode())
@@ -89,7 +89,7 @@ def test_only_what_works_is_announced_and_what_works_is_valid() -> None:
 
 def test_no_command_is_valid_in_the_update_state() -> None:
     """P-031: whoever has said QUIT is not asked for more (RFC 1939 section 6)."""
-    assert not CommandTable(Policy(), [extension("XFOO", states=IN_BOTH)]).commands(State.UPDATE)
+    assert not CommandTable(Policy(), [extension("XFOO", states=IN_BOTH)]).commands(State.UPDATE, Channel.TRUSTED)
 
 
 def test_an_extension_is_valid_in_its_states_and_announced_in_both() -> None:
@@ -97,9 +97,9 @@ def test_an_extension_is_valid_in_its_states_and_announced_in_both() -> None:
     rows = [extension("XFOO", "XFOO 1 2", IN_TRANSACTION), extension("XBAR", "", IN_AUTHORIZATION)]
     table = CommandTable(Policy(), rows)
 
-    assert b"XFOO" not in table.commands(State.AUTHORIZATION)
-    assert table.commands(State.TRANSACTION)[b"XFOO"] is rows[0]
-    assert table.commands(State.AUTHORIZATION)[b"XBAR"] is rows[1]
+    assert b"XFOO" not in table.commands(State.AUTHORIZATION, Channel.TRUSTED)
+    assert table.commands(State.TRANSACTION, Channel.TRUSTED)[b"XFOO"] is rows[0]
+    assert table.commands(State.AUTHORIZATION, Channel.TRUSTED)[b"XBAR"] is rows[1]
     assert table.knows(b"XFOO")
     assert not table.knows(b"XBAZ")
     assert all("XFOO 1 2" in capabilities(table, state) for state in (State.AUTHORIZATION, State.TRANSACTION))
@@ -145,5 +145,5 @@ def test_an_implementation_that_could_not_be_sent_stops_the_start() -> None:
 def test_the_verbs_of_the_engine_are_reserved() -> None:
     """No plugin can take the place of RFC 1939's commands."""
     assert reserved_verbs() == {
-        "CAPA", "USER", "PASS", "QUIT", "STAT", "LIST", "RETR", "DELE", "NOOP", "RSET", "TOP", "UIDL",
+        "CAPA", "STLS", "USER", "PASS", "QUIT", "STAT", "LIST", "RETR", "DELE", "NOOP", "RSET", "TOP", "UIDL",
     }  # fmt: skip

@@ -22,7 +22,7 @@ from popframe import (
 )
 from popframe.authorization import LoginRules
 from popframe.config import LoginSettings
-from popframe.engine import CommandTable, Policy, Session
+from popframe.engine import ClearText, CommandTable, Policy, Session
 from popframe.plugins import FoundPlugin, build_hooks
 from popframe.plugins.inspection import inspect_class
 from popframe.server.backend import LEAST_REFUSAL_SECONDS, HookBackend, Place
@@ -77,7 +77,7 @@ class Doors:
 
     def log_in(self, username: str, password: str = RIGHT, *, peer: Peer = PEER) -> bytes:
         """Return what the client of a new connection is told in the end."""
-        policy = Policy()
+        policy = Policy(clear_text=ClearText.ALWAYS)
         session = Session(peer, self.backend(peer), policy, CommandTable(policy))
         session.receive_data(f"USER {username}\r\nPASS {password}\r\n".encode())
         return b"".join(octets for buffers in session.output() for octets in buffers).splitlines(keepends=True)[-1]
@@ -232,7 +232,7 @@ def test_empty_password_reaches_no_plugin(doors: Doors) -> None:
     """Not by PASS, which wants an argument, and not by whatever else asks the backend (A-006)."""
     assert doors.log_in("alice", "").startswith(b"-ERR wrong number of arguments")
     with pytest.raises(AuthenticationFailed, match=r"^empty password$"):
-        doors.backend().log_in(PlainCredentials("alice", b""))
+        doors.backend().log_in(PEER, PlainCredentials("alice", b""))
 
     assert doors.asked == []
     assert [failure.reason for failure in doors.failures] == ["empty password"]

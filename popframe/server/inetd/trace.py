@@ -11,15 +11,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from popframe.engine import Session
-from popframe.engine.session import Table
+from popframe.engine import Channel, Session
+from popframe.engine.verbs import Table
 from popframe.errors import Refusal
 from popframe.extension import Command, Reply, State
 from popframe.server.log import log_event
 
 MASK = "****"
 
-SHOWN_BEFORE_LOGIN = frozenset({"USER", "QUIT", "CAPA"})
+SHOWN_BEFORE_LOGIN = frozenset({"USER", "QUIT", "CAPA", "STLS"})
 """Commands of the AUTHORIZATION state whose arguments hold nothing secret."""
 
 
@@ -31,12 +31,14 @@ class TracedTable:
         self._table = table
         self._session_id = session_id
         self._rows = {
-            state: {verb: self._traced(row) for verb, row in table.commands(state).items()} for state in State
+            (state, channel): {verb: self._traced(row) for verb, row in table.commands(state, channel).items()}
+            for state in State
+            for channel in Channel
         }
 
-    def commands(self, state: State) -> Mapping[bytes, Command[Session]]:
+    def commands(self, state: State, channel: Channel) -> Mapping[bytes, Command[Session]]:
         """Return the rows that are valid in a state, by upper-case verb."""
-        return self._rows[state]
+        return self._rows[state, channel]
 
     def knows(self, verb: bytes) -> bool:
         """Tell whether the verb is valid in some state; it is asked for a verb that is not valid now."""
@@ -44,9 +46,9 @@ class TracedTable:
         self._tell(verb.decode("ascii", "replace") if is_known else MASK, "-ERR (not a command in this state)")
         return is_known
 
-    def capabilities(self, state: State) -> bytes:
-        """Return the lines of CAPA in a state."""
-        return self._table.capabilities(state)
+    def capabilities(self, state: State, channel: Channel) -> bytes:
+        """Return the lines of CAPA in a state, on a channel."""
+        return self._table.capabilities(state, channel)
 
     def _traced(self, row: Command[Session]) -> Command[Session]:
         is_shown = State.AUTHORIZATION not in row.states or row.verb in SHOWN_BEFORE_LOGIN

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from popframe import errors
 from popframe.errors import HookContractError, PopframeError, TemporaryFailure
-from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
+from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary, Tls
 
 MAX_MESSAGE_OCTETS = 128 * 1024
 """More than the longest: what a client has pipelined behind its password, 64 KiB at most; or a reason for the log."""
@@ -56,9 +56,9 @@ class LoginRequest:
         """
         try:
             session_id, peer, username, password = json.loads(datagram)
-            return cls(str(session_id), Peer(**peer), PlainCredentials(str(username), base64.b64decode(password)))
-        except TypeError as exc:
-            raise ValueError(str(exc)) from exc
+            return cls(str(session_id), _peer(peer), PlainCredentials(str(username), base64.b64decode(password)))
+        except (TypeError, AttributeError) as exc:
+            raise ValueError(f"not a request: {exc}") from exc
 
 
 class Channel:
@@ -126,7 +126,7 @@ class Channel:
             fields: Any = self._receive_fields("ended", 0)
         except TemporaryFailure:
             return None
-        return SessionSummary(**(fields | {"peer": Peer(**fields["peer"]), "outcome": Outcome(fields["outcome"])}))
+        return SessionSummary(**(fields | {"peer": _peer(fields["peer"]), "outcome": Outcome(fields["outcome"])}))
 
     def _send_fields(self, fields: dict[str, object]) -> None:
         self._end.send(json.dumps(fields).encode())
@@ -183,6 +183,11 @@ class Channel:
             return self._end.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == _STOP
         except OSError:
             return False
+
+
+def _peer(fields: dict[str, Any]) -> Peer:
+    tls = fields.get("tls")
+    return Peer(**(fields | {"tls": None if tls is None else Tls(**tls)}))
 
 
 def _refusal(name: str, reason: str) -> PopframeError:

@@ -34,7 +34,7 @@ class UserBackend:
     def __init__(self, session_id: str, peer: Peer) -> None:
         self._log = SessionLog(session_id, peer)
 
-    def log_in(self, credentials: PlainCredentials) -> Login:
+    def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Refuse: the login was before.
 
         Raises:

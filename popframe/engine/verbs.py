@@ -1,0 +1,35 @@
+"""The first word of a line: what a session needs to know of it, and where it looks it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from popframe.engine.policy import Channel
+from popframe.extension import Command, State
+
+if TYPE_CHECKING:
+    from popframe.engine.session import Session
+
+KEEPS_USERNAME = frozenset({b"PASS", b"CAPA"})
+"""PASS counts only immediately after USER (RFC 1939 section 7); a look at the capabilities in between is harmless."""
+
+HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"})
+"""First words of a browser that was led here. It is sent away at once, before the body of its request is read, since
+that may hold POP3 commands."""
+
+
+class Table(Protocol):
+    """What a session needs of the command table."""
+
+    def commands(self, state: State, channel: Channel) -> Mapping[bytes, Command[Session]]:
+        """Return the rows that are valid in a state, by upper-case verb."""
+        ...
+
+    def knows(self, verb: bytes) -> bool:
+        """Tell whether the verb is valid in some state."""
+        ...
+
+    def capabilities(self, state: State, channel: Channel) -> bytes:
+        """Return the lines of CAPA in a state, on a channel."""
+        ...
