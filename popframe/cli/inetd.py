@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_CONFIGURATION,
         help="the configuration, a TOML file (default: %(default)s)",
     )
+    parser.add_argument("--tls", action="store_true", help="the client speaks TLS from the first octet, as on port 995")
     parser.add_argument("-d", dest="debug", action="store_true", help="trace the commands in the log")
     parser.add_argument("-t", dest="trace_file", metavar="FILE", type=Path, help="trace, and write the log to FILE")
     parser.add_argument("-s", dest="statistics", action="store_true", help="log what the session did")
@@ -124,6 +125,7 @@ def _serve(client: Client, words: list[str]) -> int:
             has_statistics=options.statistics,
             bulletin_directory=options.bulletins,
             idle_seconds=options.idle_seconds,
+            speaks_tls=options.tls,
         )
         serve_client(client, options.config, switches)
     except ConfigError as error:

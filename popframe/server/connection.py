@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from popframe.engine import Session
 from popframe.extension import State
 from popframe.model import Outcome
-from popframe.server.listener import set_timeout
+from popframe.server.transport import HandshakeFailed, Transport
 
-READ_OCTETS = 65_536
-"""Most that is read at once, and so the most of a client's pipeline that waits in memory."""
-
-SHORTEST_WAIT_SECONDS = 0.001
-"""A receive timeout of zero would mean none at all."""
+if TYPE_CHECKING:
+    from popframe.server.tls import Certificates
 
 FAREWELL_SECONDS = 0.5
 FAREWELL_OCTETS = 1 << 20
@@ -43,37 +40,41 @@ class Timers:
 class Connection:
     """One connection and the session on it."""
 
-    def __init__(self, transport: socket.socket, session: Session, timers: Timers) -> None:
-        """Take over a connected, blocking socket whose SO_SNDTIMEO bounds how long a client may refuse to read.
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        timers: Timers,
+        certificates: Certificates | None = None,
+        *,
+        speaks_tls: bool = False,
+    ) -> None:
+        """Drive a session.
 
-        The timers work through SO_RCVTIMEO, so that a client that behaves costs no system call but recv and send.
+        Args:
+            transport: The client's connection.
+            session: Nothing was said in it yet.
+            timers: How long the client may take.
+            certificates: What STLS needs.
+            speaks_tls: The handshake comes before the greeting.
         """
         self._transport = transport
         self._session = session
         self._timers = timers
-        self._armed_seconds = 0.0
+        self._certificates = certificates
+        self._speaks_tls = speaks_tls
+        self._since = time.monotonic()
         self._lock = threading.Lock()
         self._is_stopped = False
         self._is_over = False
 
     def run(self) -> None:
-        """Serve until the session is over, then close the connection."""
-        self._run([self._session.greeting()])
+        """Serve until the session is over, then close the connection.
 
-    def _run(self, greeting: list[bytes]) -> None:
-        session = self._session
-        try:
-            self._send(greeting)
-            self._answer()
-            if not session.is_closed:
-                self._converse()
-        except BlockingIOError:
-            session.abort(self._cause(Outcome.TIMED_OUT))
-        except OSError:
-            session.abort(self._cause(Outcome.DISCONNECTED))
-        finally:
-            session.abort(Outcome.STORAGE_FAILED)  # only if something unforeseen came this far
-            self._close()
+        Raises:
+            HandshakeFailed: The client came for TLS and does not come together with this server; all is closed.
+        """
+        self._run(None)
 
     def go_on(self, greeting: bytes, unread: bytes) -> None:
         """Serve a session that another process has begun.
@@ -82,9 +83,27 @@ class Connection:
             greeting: What is to be said first.
             unread: What the client has sent already.
         """
+        self._session.receive_data(unread)
+        self._run(greeting)
+
+    def _run(self, greeting: bytes | None) -> None:
         session = self._session
-        session.receive_data(unread)
-        self._run([greeting])
+        try:
+            if self._speaks_tls:
+                self._start_tls()
+            self._transport.send([session.greeting() if greeting is None else greeting])
+            self._answer()
+            if not session.is_closed:
+                self._converse()
+        except BlockingIOError:
+            session.abort(self._cause(Outcome.TIMED_OUT))
+        except OSError as error:
+            session.abort(self._cause(Outcome.DISCONNECTED))
+            if isinstance(error, HandshakeFailed):
+                raise
+        finally:
+            session.abort(Outcome.STORAGE_FAILED)  # only if something unforeseen came this far
+            self._close()
 
     def stop(self) -> None:
         """End the session from another thread, without an UPDATE state; an update that has begun is finished."""
@@ -93,12 +112,10 @@ class Connection:
             if self._session.handover is not None:
                 self._session.handover.stop()
             if not self._is_over:
-                with contextlib.suppress(OSError):
-                    self._transport.shutdown(socket.SHUT_RDWR)
+                self._transport.break_off()
 
     def _converse(self) -> None:
-        session, receive = self._session, self._transport.recv
-        since = time.monotonic()
+        session, transport = self._session, self._transport
         answered = 0
         while True:
             is_known = session.state is not State.AUTHORIZATION
@@ -106,9 +123,8 @@ class Connection:
             now = time.monotonic()
             if is_known and session.command_count != answered:
                 # Only a command resets the timer: octets that never become one do not.
-                answered, since = session.command_count, now
-            self._arm(max(since + limit - now, SHORTEST_WAIT_SECONDS))
-            data = receive(READ_OCTETS)
+                answered, self._since = session.command_count, now
+            data = transport.receive(self._since + limit - now)
             if not data:
                 session.abort(self._cause(Outcome.DISCONNECTED))
                 return
@@ -118,30 +134,23 @@ class Connection:
                 return
 
     def _answer(self) -> None:
-        """Send the replies to what has come; after a login, perhaps let another process go on."""
+        """Send the replies to what has come; begin TLS, or let another process go on, where these lead there."""
         session = self._session
         for buffers in session.output():
-            self._send(buffers)
-        if session.handover is not None and not session.is_closed:
+            self._transport.send(buffers)
+        if session.is_closed:
+            return
+        if session.expects_tls:
+            self._start_tls()
+        elif session.handover is not None:
             session.finish_elsewhere(session.handover.go_on(session.take_unread()))
 
-    def _arm(self, seconds: float) -> None:
-        if seconds != self._armed_seconds:
-            set_timeout(self._transport, socket.SO_RCVTIMEO, seconds)
-            self._armed_seconds = seconds
-
-    def _send(self, buffers: list[bytes]) -> None:
-        """Send all of it; each call that moves at least one octet starts the time for the next.
-
-        Raises:
-            BlockingIOError: The client has read nothing for the whole of SO_SNDTIMEO.
-        """
-        sent = self._transport.sendmsg(buffers)
-        if sent == sum(map(len, buffers)):
-            return
-        rest = memoryview(b"".join(buffers))[sent:]
-        while rest:
-            rest = rest[self._transport.send(rest) :]
+    def _start_tls(self) -> None:
+        if self._certificates is None:
+            raise OSError("no certificate")  # not reached: STLS is offered where there is one
+        left = self._since + self._timers.login - time.monotonic()
+        seconds = min(self._certificates.handshake_seconds, left)
+        self._session.begin_tls(self._transport.start_tls(self._certificates, seconds))
 
     def _cause(self, outcome: Outcome) -> Outcome:
         return Outcome.SHUT_DOWN if self._is_stopped else outcome
@@ -155,12 +164,11 @@ class Connection:
         self._transport.close()
 
     def _read_off(self) -> None:
-        self._transport.shutdown(socket.SHUT_WR)
+        self._transport.end_sending()
         deadline = time.monotonic() + FAREWELL_SECONDS
         octets = 0
         while octets < FAREWELL_OCTETS and (left := deadline - time.monotonic()) > 0:
-            self._arm(max(left, SHORTEST_WAIT_SECONDS))
-            data = self._transport.recv(READ_OCTETS)
+            data = self._transport.receive(left)
             if not data:
                 return
             octets += len(data)

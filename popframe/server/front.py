@@ -19,6 +19,7 @@ from typing import NoReturn
 from popframe.server.arrival import peer_of, turn_away
 from popframe.server.connection import Connection
 from popframe.server.hosting import HostedSession
+from popframe.server.listener import Listener
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
 from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service
@@ -42,7 +43,7 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 class Front:
     """The one front of this process."""
 
-    def __init__(self, listeners: list[socket.socket], service: Service, board: FrontBoard, master_pid: int) -> None:
+    def __init__(self, listeners: list[Listener], service: Service, board: FrontBoard, master_pid: int) -> None:
         self._listeners = listeners
         self._service = service
         self._board = board
@@ -96,20 +97,20 @@ class Front:
 
     # --- threads
 
-    def _start_thread(self, listener: socket.socket) -> None:
+    def _start_thread(self, listener: Listener) -> None:
         with self._lock:
             self._thread_count += 1
             self._waiting[listener] += 1
         threading.Thread(target=self._thread, args=(listener,), daemon=True).start()
 
-    def _thread(self, listener: socket.socket) -> None:
+    def _thread(self, listener: Listener) -> None:
         try:
             self._take_connections(listener)
         finally:
             with self._lock:
                 self._thread_count -= 1
 
-    def _take_connections(self, listener: socket.socket) -> None:
+    def _take_connections(self, listener: Listener) -> None:
         """Serve one connection after the other; the caller has counted this thread as waiting."""
         while True:
             accepted = self._accept(listener)
@@ -120,17 +121,17 @@ class Front:
                 return
             if is_short:
                 self._start_thread(listener)
-            self._serve(*accepted)
+            self._serve(listener, *accepted)
             with self._lock:
                 if self._waiting[listener] >= MOST_WAITING or self._is_ending:
                     return
                 self._waiting[listener] += 1
 
-    def _accept(self, listener: socket.socket) -> tuple[socket.socket, object] | None:
+    def _accept(self, listener: Listener) -> tuple[socket.socket, object] | None:
         """Wait for a connection; None when the front is to end."""
         while not self._is_ending:
             try:
-                return listener.accept()
+                return listener.socket.accept()
             except BlockingIOError:
                 continue  # nothing came within ACCEPT_WAKE_SECONDS
             except OSError as error:
@@ -141,11 +142,13 @@ class Front:
 
     # --- one connection
 
-    def _serve(self, transport: socket.socket, address: object) -> None:
+    def _serve(self, listener: Listener, transport: socket.socket, address: object) -> None:
         peer = peer_of(transport, address)
         session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
         try:
-            session = HostedSession(transport, peer, session_id, self._service, self._board)
+            session = HostedSession(
+                transport, peer, session_id, self._service, self._board, speaks_tls=listener.speaks_tls
+            )
         except TooManyConnections as refusal:
             log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)})
             turn_away(transport, refusal)

@@ -14,6 +14,7 @@ from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard
 from popframe.server.service import Service
+from popframe.server.transport import HandshakeFailed, Transport
 
 _logger = logging.getLogger("popframe.server")
 
@@ -26,16 +27,24 @@ class HostedSession:
     """
 
     def __init__(
-        self, transport: socket.socket, peer: Peer, session_id: str, service: Service, board: FrontBoard
+        self,
+        connection: socket.socket,
+        peer: Peer,
+        session_id: str,
+        service: Service,
+        board: FrontBoard,
+        *,
+        speaks_tls: bool = False,
     ) -> None:
         """Take a place on the board.
 
         Args:
-            transport: The client's connection.
+            connection: The client's.
             peer: Where it comes from.
             session_id: The session's name in the log.
             service: Plugins, policy, timers, limits.
             board: Where connections are counted.
+            speaks_tls: TLS comes before the greeting.
 
         Raises:
             TooManyConnections: A limit is reached; nothing is held.
@@ -49,11 +58,14 @@ class HostedSession:
         self._slot = board.enter(peer.address, limits.total, limits.per_address)
         self._started = time.monotonic()
         place = Place(board, self._slot, limits.per_user)
+        transport = Transport(connection)
         backend: HookBackend = HookBackend(session_id, peer, service.hooks, service.rules, place)
         if service.door is not None:
             backend = GateBackend(backend, service.door, transport)
         self._session = Session(peer, backend, service.policy, service.table)
-        self.connection = Connection(transport, self._session, service.timers)
+        self.connection = Connection(
+            transport, self._session, service.timers, service.certificates, speaks_tls=speaks_tls
+        )
 
     def run(self) -> None:
         """Serve the client, tell the plugins and the log, and give the place back."""
@@ -62,6 +74,9 @@ class HostedSession:
                 self._client_names.look_up(self._id, self._peer)
             self._hooks.session_started(self._id, self._peer)
             self.connection.run()
+        except HandshakeFailed as error:
+            fields = {"session": self._id, "address": self._peer.address or "-", "reason": str(error)}
+            log_event("tls-failed", fields)
         except Exception:  # a defect of ours ends one session, not whoever hosts it
             _logger.exception("session %s failed", self._id)
         finally:

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from popframe.errors import ConfigError
 
@@ -21,6 +22,9 @@ ACCEPT_WAKE_SECONDS = 1.0
 
 SYSTEMD_FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+SYSTEMD_TLS_NAME = "pop3s"
+"""What the socket for port 995 is called by IANA, and so in a unit."""
 
 
 def set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
@@ -55,67 +59,104 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-class Listeners:
-    """The listening sockets of the master, each under the address that was asked for.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where clients are to come, and what is spoken there first.
 
-    Several entries may ask for any port (port 0) of the same address, so an address is known with its place among its
+    Attributes:
+        address: Address and port, as in the configuration.
+        speaks_tls: TLS from the first octet (RFC 8314).
+    """
+
+    address: str
+    speaks_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket on which clients come.
+
+    Attributes:
+        socket: It listens.
+        speaks_tls: TLS from the first octet (RFC 8314).
+    """
+
+    socket: socket.socket
+    speaks_tls: bool = False
+
+
+class Listeners:
+    """The listening sockets of the master, each under the endpoint that was asked for.
+
+    Several entries may ask for any port (port 0) of the same address, so an endpoint is known with its place among its
     equals.
     """
 
     def __init__(self) -> None:
-        self._by_address: dict[tuple[str, int], socket.socket] = {}
-        self._inherited: list[socket.socket] = []
+        self._by_endpoint: dict[tuple[Endpoint, int], Listener] = {}
+        self._inherited: list[Listener] = []
 
     @property
-    def sockets(self) -> list[socket.socket]:
+    def all(self) -> list[Listener]:
         """All of them, those passed by systemd first."""
-        return [*self._inherited, *self._by_address.values()]
+        return [*self._inherited, *self._by_endpoint.values()]
+
+    def names(self, *, speaks_tls: bool) -> list[str]:
+        """Return the addresses of those that speak TLS first, or of the others, for people."""
+        return [name_of(listener.socket) for listener in self.all if listener.speaks_tls is speaks_tls]
 
     def inherit(self, environment: Mapping[str, str]) -> bool:
         """Take the sockets that systemd passed to this process, if any (sd_listen_fds(3)).
+
+        One whose unit calls it ``pop3s`` (FileDescriptorName=) speaks TLS from the first octet.
 
         Raises:
             ConfigError: What was passed is not a listening stream socket.
         """
         if environment.get("LISTEN_PID") != str(os.getpid()):
             return False
-        for descriptor in range(SYSTEMD_FIRST_DESCRIPTOR, SYSTEMD_FIRST_DESCRIPTOR + int(environment["LISTEN_FDS"])):
+        names = environment.get("LISTEN_FDNAMES", "").split(":")
+        for number in range(int(environment["LISTEN_FDS"])):
+            descriptor = SYSTEMD_FIRST_DESCRIPTOR + number
             listener = socket.socket(fileno=descriptor)
             if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 raise ConfigError(f"systemd passed descriptor {descriptor}, which does not listen: use Accept=no")
             os.set_inheritable(descriptor, False)
             listener.setblocking(True)
-            self._inherited.append(listener)
+            self._inherited.append(Listener(listener, names[number : number + 1] == [SYSTEMD_TLS_NAME]))
         return bool(self._inherited)
 
-    def listen_on(self, addresses: Sequence[str]) -> None:
-        """Listen on exactly these addresses: keep those that are bound, bind the new ones, close the others.
+    def listen_on(self, endpoints: Sequence[Endpoint]) -> None:
+        """Listen on exactly these endpoints: keep those that are bound, bind the new ones, close the others.
 
         Raises:
             ConfigError: One of the new ones cannot be bound; then everything stays as it was.
         """
         if self._inherited:
             return
-        wanted = [(address, addresses[:place].count(address)) for place, address in enumerate(addresses)]
-        added: dict[tuple[str, int], socket.socket] = {}
+        wanted = [(endpoint, endpoints[:place].count(endpoint)) for place, endpoint in enumerate(endpoints)]
+        added: dict[tuple[Endpoint, int], Listener] = {}
         for key in wanted:
-            if key in self._by_address:
+            if key in self._by_endpoint:
                 continue
+            endpoint = key[0]
             try:
-                added[key] = _bound(key[0])
+                added[key] = Listener(_bound(endpoint.address), endpoint.speaks_tls)
             except OSError as error:
                 for listener in added.values():
-                    listener.close()
-                raise ConfigError(f"server.listen: cannot listen on {key[0]}: {error.strerror or error}") from error
-        for key in set(self._by_address) - set(wanted):
-            self._by_address.pop(key).close()
-        self._by_address.update(added)
+                    listener.socket.close()
+                setting = "server.listen_tls" if endpoint.speaks_tls else "server.listen"
+                reason = error.strerror or error
+                raise ConfigError(f"{setting}: cannot listen on {endpoint.address}: {reason}") from error
+        for key in set(self._by_endpoint) - set(wanted):
+            self._by_endpoint.pop(key).socket.close()
+        self._by_endpoint.update(added)
 
     def prepare(self, write_timeout_seconds: float) -> None:
         """Set what the accepted connections inherit."""
-        for listener in self.sockets:
-            set_timeout(listener, socket.SO_RCVTIMEO, ACCEPT_WAKE_SECONDS)
-            set_connection_options(listener, write_timeout_seconds)
+        for listener in self.all:
+            set_timeout(listener.socket, socket.SO_RCVTIMEO, ACCEPT_WAKE_SECONDS)
+            set_connection_options(listener.socket, write_timeout_seconds)
 
 
 def _bound(address: str) -> socket.socket:

@@ -14,22 +14,28 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from popframe.config import Configuration
+from popframe.config.tls import TlsSettings
 from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import privilege, startup, systemd
+from popframe.server.certificate_files import Fingerprint, fingerprint_of
 from popframe.server.front import Front
 from popframe.server.isolation.process import GateProcess
-from popframe.server.listener import Listeners, name_of
+from popframe.server.listener import Endpoint, Listeners
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.server.service import RETIRE, service_of
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
+
+if TYPE_CHECKING:
+    from popframe.server.tls import Certificates
 
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -45,7 +51,7 @@ KILL_PAUSE_SECONDS = 5.0
 
 NEEDED_LATER = (
     *("popframe.config.explanation", "popframe.config.line", "tomlkit"),
-    *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords"),
+    *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords", "popframe.server.tls"),
 )
 """Imported only when a configuration has mistakes, names the system log, looks clients up, or has a plugin that wants
 them; on a reload that may be too late, since ``run_as`` need not be able to read the place where root has
@@ -53,6 +59,12 @@ installed them."""
 
 DESCRIPTORS_PER_SESSION = 4
 """Connection, spool, session lock, and one to spare."""
+
+CERTIFICATE_LOOK_SECONDS = 5.0
+"""How often the master looks whether the files of certificates have changed: one stat(2) for each."""
+
+EXPIRES_SOON = timedelta(days=14)
+"""A certificate that ends within two weeks should have been renewed: tools do that 30 days before."""
 
 
 @dataclass(slots=True)
@@ -85,6 +97,9 @@ class Master:
         self._respawn_at = 0.0
         self._run_as: str | None = None
         self._gate: GateProcess | None = None
+        self._tls = TlsSettings()
+        self._certificates: Certificates | None = None
+        self._certificate_files: Fingerprint = ()
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the exit status.
@@ -94,10 +109,11 @@ class Master:
         """
         configuration = startup.check(self._path)
         if not self._listeners.inherit(os.environ):
-            self._listeners.listen_on(configuration.server.listen)
+            self._listeners.listen_on(_endpoints(configuration))
         startup.set_up_log(configuration)
         for module in NEEDED_LATER:
             importlib.import_module(module)
+        self._take_certificates(configuration.tls)
         self._prepared = startup.prepare(configuration)
         try:
             self._serve(configuration)
@@ -115,12 +131,18 @@ class Master:
         self._take_over(configuration, startup.build(configuration, self._prepared))
         self._signals = SignalQueue(WATCHED)
         self._start_fronts()
-        addresses = [name_of(listener) for listener in self._listeners.sockets]
-        log_event("started", {"listen": ",".join(addresses), "fronts": self._front_count, "user": os.geteuid()})
+        log_event("started", {**self._listening(), "fronts": self._front_count, "user": os.geteuid()})
         systemd.notify("READY=1")
         if self._when_ready is not None:
-            self._when_ready(addresses)
+            encrypted = [f"{name} (TLS)" for name in self._listeners.names(speaks_tls=True)]
+            self._when_ready(self._listeners.names(speaks_tls=False) + encrypted)
         self._watch()
+
+    def _listening(self) -> dict[str, object]:
+        """Return where clients can come, for the log."""
+        by_tls = {"listen": False, "listen_tls": True}
+        names = {key: ",".join(self._listeners.names(speaks_tls=is_tls)) for key, is_tls in by_tls.items()}
+        return {key: name for key, name in names.items() if name}
 
     def _take_over(self, configuration: Configuration, hooks: Hooks) -> None:
         """Make a configuration the one that new fronts get."""
@@ -135,6 +157,8 @@ class Master:
     def _watch(self) -> None:
         while True:
             pause = self._respawn_at - time.monotonic() if self._respawn_at else IDLE_SECONDS
+            if self._tls.is_on:
+                pause = min(pause, CERTIFICATE_LOOK_SECONDS)
             if self._gate is not None and (missing := self._gate.missing_for_seconds) is not None:
                 pause = min(pause, missing)
             arrived = self._signals.wait(max(pause, 0.0))
@@ -145,6 +169,8 @@ class Master:
             self._bury()
             if signal.SIGHUP in arrived:
                 self._reload()
+            elif self._tls.is_on:
+                self._look_at_certificates()
             self._start_fronts()
 
     def _reload(self) -> None:
@@ -153,7 +179,9 @@ class Master:
         try:
             configuration = startup.check(self._path)
             hooks = startup.build(configuration, self._prepared)
-            self._listeners.listen_on(configuration.server.listen)
+            files = fingerprint_of(configuration.tls)
+            certificates = startup.load_certificates(configuration.tls)
+            self._listeners.listen_on(_endpoints(configuration))
         except ConfigError as error:
             for line in str(error).splitlines():
                 log_event("reload-refused", {"reason": line}, logging.ERROR)
@@ -162,13 +190,55 @@ class Master:
         else:
             startup.set_up_log(configuration)
             self._take_over(configuration, hooks)
+            self._use_certificates(configuration.tls, certificates, files)
             if self._gate is not None:
                 self._gate.retire()
-            for pid in self._children:
-                os.kill(pid, RETIRE)
-            addresses = ",".join(name_of(listener) for listener in self._listeners.sockets)
-            log_event("reloaded", {"listen": addresses, "fronts": self._front_count})
+            self._retire_fronts()
+            log_event("reloaded", {**self._listening(), "fronts": self._front_count})
         systemd.notify("READY=1")
+
+    def _take_certificates(self, tls: TlsSettings) -> None:
+        """Load the certificates of the first configuration.
+
+        Raises:
+            ConfigError: One cannot be used.
+        """
+        files = fingerprint_of(tls)
+        self._use_certificates(tls, startup.load_certificates(tls), files)
+
+    def _look_at_certificates(self) -> None:
+        """Take over certificates that have changed on disk; those that cannot be used change nothing."""
+        files = fingerprint_of(self._tls)
+        if files == self._certificate_files:
+            return
+        self._certificate_files = files
+        try:
+            certificates = startup.load_certificates(self._tls)
+        except ConfigError as error:
+            log_event("certificates-refused", {"reason": str(error)}, logging.ERROR)
+            return
+        self._use_certificates(self._tls, certificates, files)
+        self._generation += 1
+        self._retire_fronts()
+
+    def _use_certificates(self, tls: TlsSettings, certificates: Certificates | None, files: Fingerprint) -> None:
+        """Make certificates those that new fronts get, and tell the log how long they are valid.
+
+        Args:
+            tls: Where they come from.
+            certificates: All of them.
+            files: What the files looked like before they were read.
+        """
+        self._tls, self._certificates, self._certificate_files = tls, certificates, files
+        soon = datetime.now(UTC) + EXPIRES_SOON
+        for certificate in certificates.all if certificates else ():
+            fields = {"file": certificate.path, "expires": certificate.expires.isoformat()}
+            log_event("certificate", fields, logging.WARNING if certificate.expires < soon else logging.INFO)
+
+    def _retire_fronts(self) -> None:
+        """Let the fronts take no new clients, and end with their last session."""
+        for pid in self._children:
+            os.kill(pid, RETIRE)
 
     def _stop(self) -> None:
         """End all fronts; those that do not end in time are killed."""
@@ -191,7 +261,7 @@ class Master:
     def _start_fronts(self) -> None:
         """Fork as many fronts of the present generation as are missing, and the gate before them."""
         if self._gate is not None and self._gate.missing_for_seconds == 0:
-            self._gate.start(self._service, self._listeners.sockets)
+            self._gate.start(self._service, self._let_go)
         if time.monotonic() < self._respawn_at:
             return
         self._respawn_at = 0.0
@@ -202,6 +272,15 @@ class Master:
                 self._respawn_at = time.monotonic() + RESPAWN_PAUSE_SECONDS
                 return
             self._fork(region)
+
+    def _let_go(self) -> None:
+        """Drop, in the gate, what is not for it: the sockets where clients come, and the keys of certificates.
+
+        Its children become users. OpenSSL overwrites a key that is let go of.
+        """
+        for listener in self._listeners.all:
+            listener.socket.close()
+        self._certificates = None
 
     def _fork(self, region: int) -> None:
         """Start one front; signals wait meanwhile, since the child shares the master's queue until it has its own."""
@@ -219,7 +298,8 @@ class Master:
                 self._gate.leave_to_master()
                 privilege.become(self._run_as)
             board = FrontBoard(self._scoreboard, region)
-            Front(self._listeners.sockets, self._service, board, master_pid).run()
+            service = replace(self._service, certificates=self._certificates)
+            Front(self._listeners.all, service, board, master_pid).run()
         except BaseException:  # never back into the master's code in a child
             log_event("front-failed", {"trace": traceback.format_exc()}, logging.CRITICAL)
         os._exit(1)
@@ -239,6 +319,11 @@ class Master:
             log_event("front-died", {"pid": pid, "status": _cause_of_death(status)}, logging.ERROR)
             if time.monotonic() - child.started < RESPAWN_PAUSE_SECONDS:
                 self._respawn_at = time.monotonic() + RESPAWN_PAUSE_SECONDS
+
+
+def _endpoints(configuration: Configuration) -> list[Endpoint]:
+    server = configuration.server
+    return [*map(Endpoint, server.listen), *(Endpoint(address, speaks_tls=True) for address in server.listen_tls)]
 
 
 def _cause_of_death(status: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from popframe.authorization import LoginRules
 from popframe.config import Configuration
@@ -13,6 +14,9 @@ from popframe.engine.verbs import Table
 from popframe.plugins import Hooks
 from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
+
+if TYPE_CHECKING:
+    from popframe.server.tls import Certificates
 
 PARENT_WATCH_SECONDS = 1.0
 """How often a process looks whether its master is still there; without one nobody could stop it."""
@@ -58,6 +62,7 @@ class Service:
         shutdown_seconds: What running sessions get to finish.
         door: The way to the gate; None where one process serves all users.
         client_names: Looks up the names of clients; None where nobody wants to know.
+        certificates: What TLS needs; None where there is none, and in processes that make no handshake.
     """
 
     hooks: Hooks
@@ -69,6 +74,7 @@ class Service:
     shutdown_seconds: float
     door: GateDoor | None = None
     client_names: ClientNames | None = None
+    certificates: Certificates | None = None
 
 
 def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None) -> Service:

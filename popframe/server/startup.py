@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from popframe.config import ConfigFile, Configuration, Problem, UnknownSettings, validate
+from popframe.config.tls import TlsSettings
 from popframe.engine import reserved_verbs
 from popframe.errors import ConfigError
 from popframe.plugins import (
@@ -26,6 +28,9 @@ from popframe.plugins import (
     prepare_plugins,
 )
 from popframe.server import log
+
+if TYPE_CHECKING:
+    from popframe.server.tls import Certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ def load(path: Path) -> CheckedConfiguration:
     prepared = prepare(configuration)
     try:
         build(configuration, prepared)
+        load_certificates(configuration.tls)
     finally:
         close_preparations(prepared.values())
     return configuration
@@ -87,6 +93,19 @@ def prepare(configuration: CheckedConfiguration) -> dict[str, Preparation]:
         ConfigError: A plugin does not start.
     """
     return prepare_plugins(configuration.found, configuration.plugin_settings)
+
+
+def load_certificates(settings: TlsSettings) -> Certificates | None:
+    """Load the certificates of a server; None where there is to be no TLS.
+
+    Raises:
+        ConfigError: One cannot be read, or does not go with its key.
+    """
+    if not settings.is_on:
+        return None
+    from popframe.server.tls import Certificates  # with ssl, for which a server without TLS need not wait
+
+    return Certificates(settings)
 
 
 def build(configuration: CheckedConfiguration, prepared: Mapping[str, Preparation]) -> Hooks:

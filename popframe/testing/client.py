@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from types import TracebackType
 from typing import Self
 
@@ -18,15 +19,29 @@ class RawClient:
         greeting: The first line.
     """
 
-    def __init__(self, address: tuple[str, int], *, source: str | None = None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        source: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> None:
         """Connect and read the greeting.
 
         Args:
             address: Host and port.
             source: Address to come from, such as 127.0.0.2.
+            tls: Speak TLS from the first octet.
+            server_name: The name to ask for, and to find in the certificate.
+
+        Raises:
+            OSError: The connection, or the handshake, fails.
         """
         self.socket = socket.create_connection(address, PATIENCE_SECONDS, None if source is None else (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._wrap(tls, server_name)
         self._lines = self.socket.makefile("rb")
         try:
             self.greeting = self.line()
@@ -43,6 +58,27 @@ class RawClient:
     ) -> None:
         """Close the connection."""
         self.close()
+
+    def start_tls(self, tls: ssl.SSLContext, server_name: str | None = None) -> bytes:
+        """Say STLS, make the handshake if the server agrees, and return its reply.
+
+        Raises:
+            OSError: The handshake fails; the connection is closed.
+        """
+        reply = self.ask("STLS")
+        if reply.startswith(b"+OK"):
+            self._lines.close()
+            self._wrap(tls, server_name)
+            self._lines = self.socket.makefile("rb")
+        return reply
+
+    def _wrap(self, tls: ssl.SSLContext, server_name: str | None) -> None:
+        plain = self.socket
+        try:
+            self.socket = tls.wrap_socket(plain, server_hostname=server_name)
+        except BaseException:
+            plain.close()
+            raise
 
     def send(self, octets: bytes) -> None:
         """Send octets as they are."""

@@ -23,6 +23,10 @@ POLL_SECONDS = 0.02
 """How often a condition is looked at while it is waited for."""
 
 
+TLS_MARK = " (TLS)"
+"""What the server says behind such an address."""
+
+
 class ServerProcess:
     """``popframe serve`` as a child process, with its log in a file.
 
@@ -34,6 +38,7 @@ class ServerProcess:
     Attributes:
         log_path: Where its log lines are.
         addresses: Host and port of each socket, in the order of the configuration.
+        tls_addresses: The same of those that speak TLS from the first octet.
         pid: Process id of the master.
     """
 
@@ -47,6 +52,7 @@ class ServerProcess:
         self._configuration = configuration
         self.log_path = log_path or configuration.with_suffix(".log")
         self.addresses: list[tuple[str, int]] = []
+        self.tls_addresses: list[tuple[str, int]] = []
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -159,4 +165,10 @@ class ServerProcess:
         if not line:
             raise AssertionError(f"the server ended with status {process.wait()}:\n{self.log()}")
         names = line.removeprefix("listening on ").strip().split(", ")
-        self.addresses = [(host.strip("[]"), int(port)) for host, _, port in (name.rpartition(":") for name in names)]
+        self.addresses = [_address(name) for name in names if not name.endswith(TLS_MARK)]
+        self.tls_addresses = [_address(name.removesuffix(TLS_MARK)) for name in names if name.endswith(TLS_MARK)]
+
+
+def _address(name: str) -> tuple[str, int]:
+    host, _, port = name.rpartition(":")
+    return host.strip("[]"), int(port)

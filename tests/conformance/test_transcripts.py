@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from popframe.server.connection import Connection, Timers
+from popframe.server.transport import Transport
 from popframe.testing import (
     EngineServer,
     SocketTransport,
@@ -84,7 +85,7 @@ def test_the_answers_are_the_same_over_a_socket(path: Path) -> None:
                 session.join(SESSION_SECONDS)
             transport = SocketTransport(listener.getsockname())
             accepted, _ = listener.accept()
-            connection = Connection(accepted, server.session(), Timers(SESSION_SECONDS, SESSION_SECONDS))
+            connection = Connection(Transport(accepted), server.session(), Timers(SESSION_SECONDS, SESSION_SECONDS))
             sessions.append(threading.Thread(target=connection.run))
             sessions[-1].start()
             return transport

@@ -33,7 +33,7 @@ needs_ipv6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason=
 
 def front_of(server: ServerProcess, user: str) -> int:
     """Return the process id of the front that logged a user in."""
-    found = re.findall(rf"popframe\[(\d+)\]: login .* user={user}$", server.log(), re.MULTILINE)
+    found = re.findall(rf"popframe\[(\d+)\]: login .* user={user} ", server.log(), re.MULTILINE)
     return int(found[-1])
 
 

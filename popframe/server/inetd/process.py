@@ -52,6 +52,8 @@ def serve_client(client: Client, path: Path, switches: Switches) -> None:
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever has started this may have blocked some
     configuration = switches.applied_to(startup.check(path))
+    if switches.speaks_tls and not configuration.tls.is_on:
+        raise ConfigError(f"--tls: needs a certificate: tls.certificate in {path}")
     _set_up_log(configuration, switches, client)
     if switches.bulletin_directory is not None:
         log_event("switch-without-effect", {"switch": f"-b {switches.bulletin_directory}"}, logging.WARNING)
@@ -71,6 +73,7 @@ def _serve(
         importlib.import_module("encodings.idna")  # while it can still be read
     with _gate(configuration) as gate:
         run_as = configuration.server.run_as
+        certificates = startup.load_certificates(configuration.tls) if gate is None else None
         if gate is None:
             privilege.become(run_as)
         service = _service(configuration, prepared, None if gate is None else gate.door)
@@ -79,11 +82,20 @@ def _serve(
         gc.freeze()  # what the start has made stays; before the fork, so that it holds for the process of the user too
         gc.enable()
         if gate is not None:
-            gate.start(service, [client.transport])
+            gate.start(service, client.transport.close)
             gate.leave_to_master()
+            certificates = startup.load_certificates(configuration.tls)  # after the fork: the gate has no keys
             privilege.become(run_as)
         # A board of its own: nobody sees how many other processes there are, so limits over all of them are not kept.
-        session = HostedSession(client.transport, client.peer, session_id, service, FrontBoard(Scoreboard(), 0))
+        board = FrontBoard(Scoreboard(), 0)
+        session = HostedSession(
+            client.transport,
+            client.peer,
+            session_id,
+            replace(service, certificates=certificates),
+            board,
+            speaks_tls=switches.speaks_tls,
+        )
         _let_signals_stop(session.connection, service.shutdown_seconds)
         session.run()
 

@@ -22,6 +22,7 @@ class Switches:
         has_statistics: ``-s``: the log says what the session did, whatever its level.
         bulletin_directory: ``-b``: without effect.
         idle_seconds: ``-T``: seconds without a command; 0 for the longest there are, None for what is configured.
+        speaks_tls: ``--tls``: the client speaks TLS from the first octet.
     """
 
     is_traced: bool = False
@@ -29,6 +30,7 @@ class Switches:
     has_statistics: bool = False
     bulletin_directory: Path | None = None
     idle_seconds: int | None = None
+    speaks_tls: bool = False
 
     def applied_to(self, configuration: CheckedConfiguration) -> CheckedConfiguration:
         """Return the configuration with the settings that these stand for."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from popframe.server.isolation.gate import Gate
 from popframe.server.listener import set_timeout
@@ -53,12 +53,12 @@ class GateProcess:
             return None
         return max(self._started + RESTART_PAUSE_SECONDS - time.monotonic(), 0.0)
 
-    def start(self, service: Service, listeners: Iterable[socket.socket]) -> None:
+    def start(self, service: Service, let_go: Callable[[], None]) -> None:
         """Fork a gate.
 
         Args:
             service: What its sessions share.
-            listeners: What it lets go of.
+            let_go: Called in the gate first: drops what it must not have.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         master_pid = os.getpid()
@@ -66,8 +66,7 @@ class GateProcess:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                for listener in listeners:
-                    listener.close()
+                let_go()
                 self._asked.close()
                 Gate(self._taken, service, master_pid, self._patience_seconds).run()
             except BaseException:  # never back into the master's code in a child

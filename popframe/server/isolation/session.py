@@ -26,6 +26,7 @@ from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.log import log_event
 from popframe.server.service import Service
 from popframe.server.session_log import SessionLog
+from popframe.server.transport import Transport
 
 
 class UserBackend:
@@ -54,13 +55,13 @@ class Admission:
     Attributes:
         request: Who wants in.
         channel: The way back to the front.
-        transport: The client's connection.
+        connection: The client's, or one to the process that keeps the client's TLS.
         teach: Where the gate learns which passwords were found right.
     """
 
     request: LoginRequest
     channel: Channel
-    transport: socket.socket
+    connection: socket.socket
     teach: socket.socket
 
 
@@ -81,7 +82,7 @@ def run_session(admission: Admission, service: Service, patience_seconds: float)
         if unread is None:
             session.abort(Outcome.DISCONNECTED)
         else:
-            connection = UserConnection(admission.transport, session, service.timers)
+            connection = UserConnection(Transport(admission.connection), session, service.timers)
             connection.channel = admission.channel
             connection.go_on(greeting, unread)
         admission.channel.send_summary(session.summary(admission.request.session_id, 0.0))
@@ -116,7 +117,7 @@ def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
         channel.send_account(account.username)
         if not channel.may_open():
             raise _Refused
-        keep = (admission.channel.fileno(), admission.transport.fileno(), *log.descriptors())
+        keep = (admission.channel.fileno(), admission.connection.fileno(), *log.descriptors())
         privilege.become_account(account, keep, may_gain=service.hooks.starts_setgid_programs)
         login = opened(service.hooks, request.peer, account)
         session = Session(request.peer, UserBackend(request.session_id, request.peer), service.policy, service.table)
