@@ -20,11 +20,13 @@ class TlsSite:
     Attributes:
         site: The site.
         authority: Who has issued its certificate.
+        client_authority: Who issues those of clients.
     """
 
     def __init__(self, site: MailSite) -> None:
         self.site = site
         self.authority = trustme.CA()
+        self.client_authority = trustme.CA()
         self.renew()
 
     @property
@@ -32,9 +34,9 @@ class TlsSite:
         """Certificate and key, in one file."""
         return self.site.directory / "server.pem"
 
-    def renew(self, *names: str) -> bytes:
+    def renew(self, *names: str, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> bytes:
         """Replace the certificate by a new one; return it in DER form."""
-        issued = self.authority.issue_cert(*(names or (HOST, "127.0.0.1")), common_name=HOST)
+        issued = self.authority.issue_cert(*(names or (HOST, "127.0.0.1")), common_name=HOST, key_type=key_type)
         octets = issued.private_key_and_cert_chain_pem.bytes()
         beside = self.certificate.with_suffix(".new")
         beside.write_bytes(octets)
