@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 PIECE_OCTETS = 65_536
 """Most that is moved at once, and so about what waits in either direction."""
 
+GRACE_SECONDS = 1.0
+"""How much longer the relay waits for a client that does not read than the user's process does, which then says so. That
+waits up to twice its limit: a send of which a part was taken ends with the limit, and the next one begins it anew."""
+
 _TIME = struct.Struct("@ll")
 
 ENDED = select.POLLHUP | select.POLLERR
@@ -42,7 +46,8 @@ class Relay:
         limit = client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIME.size)
         far_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         seconds, microseconds = _TIME.unpack(limit)
-        return cls(client, layer, inner, seconds + microseconds / 1_000_000), far_end
+        patience_seconds = 2 * (seconds + microseconds / 1_000_000) + GRACE_SECONDS
+        return cls(client, layer, inner, patience_seconds), far_end
 
     def close(self) -> None:
         """Let go of the user's process; the client's connection is another's to close."""

@@ -17,6 +17,9 @@ from popframe.errors import ConfigError
 PROTOCOL = "pop3"
 """What the protocol is called in ALPN (IANA's registry of RFC 7301)."""
 
+BEGIN_CERTIFICATE, END_CERTIFICATE = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+"""What a certificate stands between (RFC 7468 section 5.1)."""
+
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """In place of which SHA-256 makes a channel binding (RFC 5929 section 4.1)."""
 
@@ -152,8 +155,19 @@ def _take_client_certificates(context: ssl.SSLContext, authorities: Path, revoke
 
 
 def _first_certificate(path: Path) -> x509.Certificate:
+    """Read the server's own certificate from a file, in which its key may stand as well.
+
+    Nothing of the key stays behind in memory that is used for something else later (OpenSSL sees to its own).
+    """
+    octets = bytearray(path.stat().st_size)
+    with path.open("rb", buffering=0) as file:
+        file.readinto(octets)
+    start = octets.find(BEGIN_CERTIFICATE)
+    end = octets.find(END_CERTIFICATE, start) + len(END_CERTIFICATE)
+    certificate = bytes(octets[start:end])
+    octets[:] = bytes(len(octets))
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())[0]
+        return x509.load_pem_x509_certificate(certificate)
     except ValueError as error:
         raise ConfigError(f"tls.certificate: {path}: {error}") from error
 
