@@ -19,6 +19,7 @@ from popframe.testing.client import RawClient
 from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
 
+from .inetd_room import free_port
 from .tls_site import HOST, TlsSite
 
 MESSAGE = b"Subject: hello\n\nHow are you?\n"
@@ -47,7 +48,7 @@ both_ways = pytest.mark.parametrize("by_stls", [False, True], ids=["port 995", "
 
 
 def test_a_client_reads_and_removes_under_tls_from_the_first_octet(tls: TlsSite) -> None:
-    """T-016, T-017, T-024, T-003: the greeting comes after the handshake, STLS is not there, all else is the same."""
+    """T-003, T-016, T-017, T-018, T-024: the greeting comes after the handshake, and all else is the same."""
     server = tls.site.start()
 
     client = poplib.POP3_SSL(HOST, server.tls_addresses[0][1], context=tls.context())
@@ -350,3 +351,18 @@ def test_sslyze_finds_nothing_below_mozillas_intermediate_profile(tls: TlsSite, 
     assert "Mozilla" in done.stdout
     assert [line for line in findings if sorted(line) != sorted(stronger)] == [], done.stdout
     assert "VULNERABLE - " not in done.stdout
+
+
+def test_sockets_from_systemd_are_known_by_their_names(tls: TlsSite) -> None:
+    """T-016: FileDescriptorName=pop3s of packaging/systemd/popframe-tls.socket, and a name that means nothing."""
+    if shutil.which("systemd-socket-activate") is None:
+        pytest.skip("needs systemd-socket-activate (Debian: systemd)")
+    ports = [free_port(), free_port()]
+    names = ["--fdname=pop3s:any", *(f"--listen=127.0.0.1:{port}" for port in ports)]
+    server = tls.site.server()
+    server.start(command=("systemd-socket-activate", *names))
+    server.tls_addresses, server.addresses = [("127.0.0.1", port) for port in ports[:1]], [("127.0.0.1", ports[1])]
+
+    with tls.connect(server) as first, RawClient(server.addresses[0]) as second:
+        assert first.greeting.startswith(b"+OK")
+        assert second.start_tls(tls.context(), HOST).startswith(b"+OK")

@@ -137,7 +137,7 @@ def test_a_certificate_that_ends_soon_is_told(tls: TlsSite) -> None:
         "-newkey",
         "ec",
         "-pkeyopt",
-        "ec_paramgen_curve:P-256",
+        "ec_paramgen_curve:prime256v1",
         "-subj",
         "/CN=x",
     ]

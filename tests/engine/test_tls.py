@@ -72,7 +72,7 @@ def test_no_password_is_looked_at_in_clear_text() -> None:
 
 
 def test_stls_is_there_exactly_when_it_can_be_used() -> None:
-    """C-030, T-002, T-003, T-004, T-005, T-012, H-030: before login, outside TLS, with a certificate."""
+    """C-030, T-002, T-003, T-004, T-005, T-012, T-013, H-030: before login, outside TLS, with a certificate."""
     bare = session(Policy(), HERE)
     assert b"STLS" not in capabilities(bare)
     assert said(bare, b"STLS\r\nCAPA\r\n").startswith(b"-ERR unknown command\r\n+OK ")
@@ -81,6 +81,7 @@ def test_stls_is_there_exactly_when_it_can_be_used() -> None:
     assert b"STLS" in capabilities(client)
     assert said(client, b"STLS now\r\n") == b"-ERR wrong number of arguments\r\n"
     assert not client.expects_tls
+    assert said(client, b"CAPA\r\n").startswith(b"+OK ")
 
     assert said(client, b"STLS\r\n") == b"+OK begin TLS negotiation\r\n"
     assert client.expects_tls

@@ -18,8 +18,8 @@ PIECE_OCTETS = 65_536
 """Most that is moved at once, and so about what waits in either direction."""
 
 GRACE_SECONDS = 1.0
-"""How much longer the relay waits for a client that does not read than the user's process does, which then says so. That
-waits up to twice its limit: a send of which a part was taken ends with the limit, and the next one begins it anew."""
+"""How much longer the relay waits for a client that does not read than the user's process does, which then says so.
+That waits up to twice its limit: a send of which a part was taken ends with the limit, and the next begins it anew."""
 
 _TIME = struct.Struct("@ll")
 
