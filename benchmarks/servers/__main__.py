@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.servers [--only popframe,dovecot] [--work 1,retr] [--rounds 3] [--json FILE]
 
 Run it in the checkout, as root: it makes namespaces of its own, in which nothing of the machine is changed. A server
-that is not installed is left out, and how to install it is said. What is measured, and how: docs/benchmarks.md.
+that is not installed is left out, and how to install it is said. What is measured, and how: docs/performance.md.
 
 Courier and Cyrus are not among them: they read no mbox files, and need much setting up.
 """
