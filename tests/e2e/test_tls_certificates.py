@@ -36,7 +36,7 @@ def shown(server: ServerProcess, context: ssl.SSLContext, name: str | None = HOS
 
 
 def test_the_name_that_a_client_asks_for_chooses_the_certificate(tls: TlsSite) -> None:
-    """T-032, T-033: another certificate for another name, with all that leads to its root."""
+    """Q-042, T-032, T-033: another certificate for another name, with all that leads to its root."""
     middle = tls.authority.create_child_ca()
     issued = middle.issue_cert("pop.example.org")
     (tls.site.directory / "other.pem").write_bytes(issued.private_key_and_cert_chain_pem.bytes())
