@@ -28,6 +28,9 @@ _PLAIN = re.compile(r"[!#-&(-<>-\[\]-~]+")  # no space, quote, backslash or equa
 FIELDS = "popframe_fields"
 """Name of the record's attribute that holds the fields of an event."""
 
+TRACE = "trace"
+"""The field for where an error came from: the one that may be longer, and is long when it matters."""
+
 _logger = logging.getLogger(LOGGER_NAME)
 
 
@@ -145,7 +148,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         values = _fields(record)
-        words = [_head(record, values), *(f"{key}={_quoted(value)}" for key, value in values.items())]
+        words = [_head(record, values), *(f"{key}={_quoted(key, value)}" for key, value in values.items())]
         line = " ".join(words)
         if not self._with_time:
             return line
@@ -160,7 +163,8 @@ class JsonFormatter(logging.Formatter):
         values = _fields(record)
         line: dict[str, object] = {"time": _timestamp(record), "pid": os.getpid(), "level": record.levelname.lower()}
         line["event"] = _head(record, values)
-        line.update({key: value if isinstance(value, (int, float)) else _cut(value) for key, value in values.items()})
+        for key, value in values.items():
+            line[key] = value if isinstance(value, (int, float)) else _cut(key, value)
         return _json(line)
 
 
@@ -171,7 +175,7 @@ def _head(record: logging.LogRecord, values: dict[str, object]) -> str:
     values["logger"] = record.name
     values["text"] = record.getMessage()
     if record.exc_info:
-        values["trace"] = logging.Formatter().formatException(record.exc_info)
+        values[TRACE] = logging.Formatter().formatException(record.exc_info)
     return "message"
 
 
@@ -186,13 +190,13 @@ def _timestamp(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
 
 
-def _cut(value: object) -> str:
+def _cut(key: str, value: object) -> str:
     text = str(value)
-    return text if len(text) <= MAX_VALUE_CHARACTERS or "\n" in text else text[:MAX_VALUE_CHARACTERS] + "…"
+    return text if len(text) <= MAX_VALUE_CHARACTERS or key == TRACE else text[:MAX_VALUE_CHARACTERS] + "…"
 
 
-def _quoted(value: object) -> str:
-    text = _cut(value)
+def _quoted(key: str, value: object) -> str:
+    text = _cut(key, value)
     return text if _PLAIN.fullmatch(text) else _json(text)
 
 

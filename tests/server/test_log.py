@@ -71,9 +71,14 @@ def test_any_value_comes_back_from_json(value: str) -> None:
     assert event["user"] == value or event["user"].endswith("…")
 
 
-def test_a_long_value_is_cut() -> None:
-    """Nobody fills the log with one command."""
-    assert len(TextFormatter(with_time=False).format(record({"user": "x" * 10_000}))) < 500
+@pytest.mark.parametrize("start", ["", "\n"])
+def test_a_long_value_is_cut(start: str) -> None:
+    """Nobody fills the log with one command, whatever it holds (H-095); only where an error came from is told whole."""
+    value = start + "x" * 10_000
+
+    assert len(TextFormatter(with_time=False).format(record({"user": value}))) < 500
+    assert len(JsonFormatter().format(record({"user": value}))) < 600
+    assert len(TextFormatter(with_time=False).format(record({"trace": value}))) > 10_000
 
 
 def test_a_warning_says_that_it_is_one(log: Callable[[], str]) -> None:
