@@ -6,9 +6,10 @@ VENV ?= .venv
 # How long make fuzz looks, unless it finds something.
 SECONDS ?= 1200
 # Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, liblockfile-bin
-# dotlockfile, openbsd-inetd serves no port unless /etc/inetd.conf says so, and five deliver mail
-DEBIAN_PACKAGES := curl fetchmail strace whois systemd openbsd-inetd procmail maildrop dma dovecot-core mailutils-mda \
-                   liblockfile-bin
+# dotlockfile, openbsd-inetd and haproxy serve no port unless /etc/inetd.conf or
+# /etc/haproxy/haproxy.cfg says so, and five deliver mail
+DEBIAN_PACKAGES := curl fetchmail strace whois systemd openbsd-inetd haproxy procmail maildrop dma dovecot-core \
+                   mailutils-mda liblockfile-bin
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -101,7 +102,7 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 .PHONY: debian-packages
-debian-packages:  # --no-remove: the machine may have a mail transfer agent that one of them would replace
+debian-packages:  # --no-remove: the machine may have a mail transfer agent that one of them would replace; none is started
 	@missing=; \
 	for package in $(DEBIAN_PACKAGES); do \
 	  dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed \
@@ -111,6 +112,11 @@ debian-packages:  # --no-remove: the machine may have a mail transfer agent that
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing the Debian packages$$missing"; \
 	  export DEBIAN_FRONTEND=noninteractive; \
+	  policy=/usr/sbin/policy-rc.d; \
+	  if [ ! -e $$policy ]; then \
+	    trap 'rm -f '$$policy EXIT; trap 'exit 130' INT TERM; \
+	    printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; \
+	  fi; \
 	  apt-get -qq update && \
 	  apt-get -qq --no-install-recommends --no-remove install $$missing >/dev/null && exit 0; \
 	fi; \

@@ -24,6 +24,8 @@ class Tls:
         client_name: Whose certificate the client has shown, verified; empty for none (RFC 4422 appendix A, EXTERNAL).
         end_point: The channel binding ``tls-server-end-point`` in hexadecimal (RFC 5929 section 4): a hash of the
             certificate that the client was shown; empty when it is not known.
+        by_proxy: The client's TLS ends at a trusted proxy, which has told the rest; there is no channel binding then,
+            and no name of a certificate.
     """
 
     version: str
@@ -31,6 +33,7 @@ class Tls:
     server_name: str = ""
     client_name: str = ""
     end_point: str = ""
+    by_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Peer:
         local_address: The numeric address that it connected to.
         local_port: The port that it connected to.
         tls: What protects the connection; None for clear text.
+        proxy: Numeric address of the trusted proxy through which the client came; empty when it came by itself.
     """
 
     address: str
@@ -50,6 +54,7 @@ class Peer:
     local_address: str = ""
     local_port: int = 0
     tls: Tls | None = None
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from popframe.config import LoginSettings, LogSettings, Pop3Settings, ServerSettings
+from popframe.config import LoginSettings, LogSettings, Pop3Settings, ProxySettings, ServerSettings
 from popframe.config.tls import CertificateSettings, TlsSettings
 from popframe.server import startup
 
@@ -81,6 +81,7 @@ def test_plugins_of_the_guide_can_be_imported(example: str) -> None:
         ("server", ServerSettings),
         ("login", LoginSettings),
         ("tls", TlsSettings),
+        ("proxy", ProxySettings),
         ("[tls.hosts]", CertificateSettings),
         ("pop3", Pop3Settings),
         ("log", LogSettings),

@@ -4,6 +4,7 @@ from popframe.config.file import ConfigFile
 from popframe.config.login import LoginSettings
 from popframe.config.output import dump, json_schema
 from popframe.config.problem import InvalidConfiguration, Problem
+from popframe.config.proxy import ProxySettings
 from popframe.config.settings import ConfigPath, LogSettings, PluginSettings, Pop3Settings, ServerSettings
 from popframe.config.validation import Configuration, UnknownSettings, validate
 
@@ -17,6 +18,7 @@ __all__ = [
     "PluginSettings",
     "Pop3Settings",
     "Problem",
+    "ProxySettings",
     "ServerSettings",
     "UnknownSettings",
     "dump",

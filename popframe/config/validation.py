@@ -21,6 +21,7 @@ from popframe.config.explanation import dotted_key, explain
 from popframe.config.file import ConfigFile
 from popframe.config.login import LoginSettings
 from popframe.config.problem import InvalidConfiguration, Problem
+from popframe.config.proxy import ProxySettings
 from popframe.config.settings import CoreSettings, Filled, LogSettings, Pop3Settings, ServerSettings
 from popframe.config.tls import TlsSettings
 from popframe.suggestion import suggest
@@ -40,6 +41,9 @@ class RootTable(CoreSettings):
     pop3: Pop3Settings = Field(default_factory=Pop3Settings, description="What the server says.")
     login: LoginSettings = Field(default_factory=LoginSettings, description="Who may log in.")
     tls: TlsSettings = Field(default_factory=TlsSettings, description="What protects connections.")
+    proxy: ProxySettings = Field(
+        default_factory=ProxySettings, description="Connections that come through a proxy which says whose they are."
+    )
     plugin: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="One table for each plugin that has settings: [plugin.NAME]."
     )
@@ -67,6 +71,7 @@ class Configuration:
         pop3: Table ``[pop3]``.
         login: Table ``[login]``.
         tls: Table ``[tls]``.
+        proxy: Table ``[proxy]``.
         plugin_settings: By name of the plugin, the validated ``[plugin.NAME]``; None for a plugin without settings.
     """
 
@@ -77,6 +82,7 @@ class Configuration:
     pop3: Pop3Settings
     login: LoginSettings
     tls: TlsSettings
+    proxy: ProxySettings
     plugin_settings: Mapping[str, BaseModel | None]
 
 
@@ -116,18 +122,32 @@ def validate(
         pop3=root.pop3,
         login=root.login,
         tls=root.tls,
+        proxy=root.proxy,
         plugin_settings=MappingProxyType(plugin_settings),
     )
 
 
 def _contradictions(config_file: ConfigFile, root: RootTable) -> Iterator[Problem]:
     """Find what is wrong only with two tables together."""
-    if not root.server.listen and not root.server.listen_tls:
+    server, proxy = root.server, root.proxy
+    lists = {
+        ("server", "listen"): server.listen,
+        ("server", "listen_tls"): server.listen_tls,
+        ("proxy", "listen"): proxy.listen,
+        ("proxy", "listen_tls"): proxy.listen_tls,
+    }
+    if not any(lists.values()):
         line = config_file.line_of("server", "listen")
-        yield Problem(config_file.path, line, "server.listen", "must not be empty, unless listen_tls is not")
-    if root.server.listen_tls and not root.tls.is_on:
-        line = config_file.line_of("server", "listen_tls")
-        yield Problem(config_file.path, line, "server.listen_tls", "needs a certificate: tls.certificate")
+        text = "must not be empty, unless listen_tls is not, or one of those in [proxy]"
+        yield Problem(config_file.path, line, "server.listen", text)
+    for path, addresses in lists.items():
+        if path[1] == "listen_tls" and addresses and not root.tls.is_on:
+            text = "needs a certificate: tls.certificate"
+            yield Problem(config_file.path, config_file.line_of(*path), dotted_key(path), text)
+        for address in addresses if path[0] == "proxy" else ():
+            if address in (*server.listen, *server.listen_tls) and not address.endswith(":0"):
+                text = f"{address} is listed in [server] as well: a client either comes through a proxy or does not"
+                yield Problem(config_file.path, config_file.line_of(*path), dotted_key(path), text)
 
 
 def _validate_table(

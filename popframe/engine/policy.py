@@ -100,5 +100,9 @@ class Policy:
 
 
 def _is_on_this_machine(peer: Peer) -> bool:
-    """Tell whether a client talks over the loopback interface, or a socket without addresses."""
-    return not peer.address or ipaddress.ip_address(peer.address.partition("%")[0]).is_loopback
+    """Tell whether a client talks over the loopback interface, or a socket without addresses.
+
+    One behind a proxy does not: what the proxy's own machine calls loopback is not this one's, and a proxy that does
+    not know its client tells of itself.
+    """
+    return not peer.proxy and (not peer.address or ipaddress.ip_address(peer.address.partition("%")[0]).is_loopback)

@@ -126,9 +126,11 @@ class Session:
 
         Whatever was received in clear text and not carried out yet is thrown away, and what the client has said of
         itself is forgotten: it may come from somebody on the way (RFC 2595 section 4). What it has done wrong is not.
+        Where the client's own TLS ends at a proxy, this is the proxy's, and says nothing of the client.
         """
         self.expects_tls = False
-        self.peer = replace(self.peer, tls=tls)
+        if self.peer.tls is None:
+            self.peer = replace(self.peer, tls=tls)
         self._channel = self.policy.channel(self.peer)
         self._commands = self._table.commands(self.state, self._channel)
         self._lines = LineBuffer()

@@ -16,6 +16,7 @@ import time
 from itertools import count
 from typing import NoReturn
 
+from popframe.model import Peer
 from popframe.server.arrival import peer_of, turn_away
 from popframe.server.connection import Connection
 from popframe.server.hosting import HostedSession
@@ -144,13 +145,40 @@ class Front:
 
     def _serve(self, listener: Listener, transport: socket.socket, address: object) -> None:
         peer = peer_of(transport, address)
+        if listener.behind_proxy:
+            self._serve_proxy(listener, transport, peer)
+        else:
+            self._host(listener, transport, peer)
+
+    def _serve_proxy(self, listener: Listener, transport: socket.socket, proxy: Peer) -> None:
+        """Learn whose connection a proxy brings, and serve that client; it counts among all connections meanwhile."""
+        proxies, limits, client = self._service.proxies, self._service.limits, None
+        if proxies is None or not proxies.are_trusted(proxy):
+            transport.close()
+            return
+        try:
+            slot = self._board.enter("", limits.total, limits.per_address)
+        except TooManyConnections as refusal:
+            _log_refused_connection(proxy, refusal)
+            transport.close()  # without a word: nothing is said before the header
+            return
+        try:
+            client = proxies.client_of(transport, proxy, speaks_tls=listener.speaks_tls)
+        finally:
+            if client is None:
+                self._board.leave(slot)
+                transport.close()
+        if client is not None:
+            self._host(listener, transport, client, slot)
+
+    def _host(self, listener: Listener, transport: socket.socket, peer: Peer, slot: int | None = None) -> None:
         session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
         try:
             session = HostedSession(
-                transport, peer, session_id, self._service, self._board, speaks_tls=listener.speaks_tls
+                transport, peer, session_id, self._service, self._board, speaks_tls=listener.speaks_tls, slot=slot
             )
         except TooManyConnections as refusal:
-            log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)})
+            _log_refused_connection(peer, refusal)
             turn_away(transport, refusal)
             return
         with self._lock:
@@ -160,3 +188,7 @@ class Front:
         finally:  # last, because a server that stops waits for these and for nothing else
             with self._lock:
                 del self._connections[session_id]
+
+
+def _log_refused_connection(peer: Peer, refusal: TooManyConnections) -> None:
+    log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)})

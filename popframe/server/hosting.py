@@ -35,6 +35,7 @@ class HostedSession:
         board: FrontBoard,
         *,
         speaks_tls: bool = False,
+        slot: int | None = None,
     ) -> None:
         """Take a place on the board.
 
@@ -45,6 +46,7 @@ class HostedSession:
             service: Plugins, policy, timers, limits.
             board: Where connections are counted.
             speaks_tls: TLS comes before the greeting.
+            slot: The place that the connection has on the board already, not yet counted for an address; None for none.
 
         Raises:
             TooManyConnections: A limit is reached; nothing is held.
@@ -55,7 +57,11 @@ class HostedSession:
         self._hooks = service.hooks
         self._client_names = service.client_names
         self._board = board
-        self._slot = board.enter(peer.address, limits.total, limits.per_address)
+        if slot is None:
+            slot = board.enter("", limits.total, limits.per_address)
+        # A proxy brings many clients: its own connections, and those of whom it does not know, count only in all.
+        board.enter_address(slot, "" if peer.address == peer.proxy else peer.address, limits.per_address)
+        self._slot = slot
         self._started = time.monotonic()
         place = Place(board, self._slot, limits.per_user)
         transport = Transport(connection)

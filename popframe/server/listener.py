@@ -23,8 +23,9 @@ ACCEPT_WAKE_SECONDS = 1.0
 SYSTEMD_FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
-SYSTEMD_TLS_NAME = "pop3s"
-"""What the socket for port 995 is called by IANA, and so in a unit."""
+SYSTEMD_NAMES = {"pop3s": (True, False), "pop3-proxy": (False, True), "pop3s-proxy": (True, True)}
+"""Which sockets speak TLS, and which are for proxies, by what a unit calls them (FileDescriptorName=); IANA calls the
+service on port 995 ``pop3s``. Any other name is that of a socket for clients that begin in clear text."""
 
 
 def set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
@@ -66,10 +67,22 @@ class Endpoint:
     Attributes:
         address: Address and port, as in the configuration.
         speaks_tls: TLS from the first octet (RFC 8314).
+        behind_proxy: A header of the PROXY protocol before everything else.
     """
 
     address: str
     speaks_tls: bool = False
+    behind_proxy: bool = False
+
+    @property
+    def has_any_port(self) -> bool:
+        """The system chooses the port."""
+        return self.address.endswith(":0")
+
+    @property
+    def setting(self) -> str:
+        """Where the configuration asks for it."""
+        return ("proxy" if self.behind_proxy else "server") + (".listen_tls" if self.speaks_tls else ".listen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +92,12 @@ class Listener:
     Attributes:
         socket: It listens.
         speaks_tls: TLS from the first octet (RFC 8314).
+        behind_proxy: A header of the PROXY protocol before everything else.
     """
 
     socket: socket.socket
     speaks_tls: bool = False
+    behind_proxy: bool = False
 
 
 class Listeners:
@@ -101,14 +116,28 @@ class Listeners:
         """All of them, those passed by systemd first."""
         return [*self._inherited, *self._by_endpoint.values()]
 
-    def names(self, *, speaks_tls: bool) -> list[str]:
-        """Return the addresses of those that speak TLS first, or of the others, for people."""
-        return [name_of(listener.socket) for listener in self.all if listener.speaks_tls is speaks_tls]
+    def names(self, *, speaks_tls: bool, behind_proxy: bool) -> list[str]:
+        """Return the addresses of those of one kind, for people."""
+        kind = (speaks_tls, behind_proxy)
+        return [
+            name_of(listener.socket) for listener in self.all if (listener.speaks_tls, listener.behind_proxy) == kind
+        ]
+
+    def check_inherited(self, *, has_certificate: bool, names_proxies: bool) -> None:
+        """Refuse sockets of systemd for which the configuration has not what they need.
+
+        Raises:
+            ConfigError: It lacks the server's certificate, or the networks of proxies.
+        """
+        if any(listener.speaks_tls for listener in self._inherited) and not has_certificate:
+            raise ConfigError("tls.certificate: is missing, and systemd passed a socket for TLS")
+        if any(listener.behind_proxy for listener in self._inherited) and not names_proxies:
+            raise ConfigError("proxy.networks: must name the proxies, since systemd passed a socket for them")
 
     def inherit(self, environment: Mapping[str, str]) -> bool:
         """Take the sockets that systemd passed to this process, if any (sd_listen_fds(3)).
 
-        One whose unit calls it ``pop3s`` (FileDescriptorName=) speaks TLS from the first octet.
+        What one is for is told by its name; see :data:`SYSTEMD_NAMES`.
 
         Raises:
             ConfigError: What was passed is not a listening stream socket.
@@ -123,7 +152,8 @@ class Listeners:
                 raise ConfigError(f"systemd passed descriptor {descriptor}, which does not listen: use Accept=no")
             os.set_inheritable(descriptor, False)
             listener.setblocking(True)
-            self._inherited.append(Listener(listener, names[number : number + 1] == [SYSTEMD_TLS_NAME]))
+            name = names[number] if number < len(names) else ""
+            self._inherited.append(Listener(listener, *SYSTEMD_NAMES.get(name, (False, False))))
         return bool(self._inherited)
 
     def listen_on(self, endpoints: Sequence[Endpoint]) -> None:
@@ -135,22 +165,29 @@ class Listeners:
         if self._inherited:
             return
         wanted = [(endpoint, endpoints[:place].count(endpoint)) for place, endpoint in enumerate(endpoints)]
+        kept = {key: self._by_endpoint[key] for key in wanted if key in self._by_endpoint}
+        dropped = {key: listener for key, listener in self._by_endpoint.items() if key not in kept}
+        # An address that changes its kind keeps its socket: a second one could not be bound beside it.
+        known = {key[0].address: listener.socket for key, listener in dropped.items() if not key[0].has_any_port}
         added: dict[tuple[Endpoint, int], Listener] = {}
         for key in wanted:
-            if key in self._by_endpoint:
+            if key in kept:
                 continue
             endpoint = key[0]
             try:
-                added[key] = Listener(_bound(endpoint.address), endpoint.speaks_tls)
+                bound = known.get(endpoint.address) or _bound(endpoint.address)
             except OSError as error:
                 for listener in added.values():
-                    listener.socket.close()
-                setting = "server.listen_tls" if endpoint.speaks_tls else "server.listen"
+                    if listener.socket not in known.values():
+                        listener.socket.close()
                 reason = error.strerror or error
-                raise ConfigError(f"{setting}: cannot listen on {endpoint.address}: {reason}") from error
-        for key in set(self._by_endpoint) - set(wanted):
-            self._by_endpoint.pop(key).socket.close()
-        self._by_endpoint.update(added)
+                raise ConfigError(f"{endpoint.setting}: cannot listen on {endpoint.address}: {reason}") from error
+            added[key] = Listener(bound, endpoint.speaks_tls, endpoint.behind_proxy)
+        self._by_endpoint = kept | added
+        used = [listener.socket for listener in self._by_endpoint.values()]
+        for listener in dropped.values():
+            if listener.socket not in used:
+                listener.socket.close()
 
     def prepare(self, write_timeout_seconds: float) -> None:
         """Set what the accepted connections inherit."""

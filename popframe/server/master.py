@@ -51,7 +51,8 @@ KILL_PAUSE_SECONDS = 5.0
 
 NEEDED_LATER = (
     *("popframe.config.explanation", "popframe.config.line", "tomlkit"),
-    *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords", "popframe.server.tls"),
+    *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords"),
+    *("popframe.server.proxy_protocol", "popframe.server.tls"),
 )
 """Imported only when a configuration has mistakes, names the system log, looks clients up, or has a plugin that wants
 them; on a reload that may be too late, since ``run_as`` need not be able to read the place where root has
@@ -62,6 +63,9 @@ DESCRIPTORS_PER_SESSION = 4
 
 CERTIFICATE_LOOK_SECONDS = 5.0
 """How often the master looks whether the files of certificates have changed: one stat(2) for each."""
+
+MARKS = {"listen": "", "listen_tls": " (TLS)", "proxy_listen": " (PROXY)", "proxy_listen_tls": " (PROXY+TLS)"}
+"""What stands behind an address, for people, of those that are no plain ones."""
 
 EXPIRES_SOON = timedelta(days=14)
 """A certificate that ends within two weeks should have been renewed: tools do that 30 days before."""
@@ -108,8 +112,8 @@ class Master:
             ConfigError: The server cannot be started with this configuration.
         """
         configuration = startup.check(self._path)
-        if not self._listeners.inherit(os.environ):
-            self._listeners.listen_on(_endpoints(configuration))
+        self._listeners.inherit(os.environ)
+        self._listen(configuration)
         startup.set_up_log(configuration)
         for module in NEEDED_LATER:
             importlib.import_module(module)
@@ -121,6 +125,17 @@ class Master:
             close_preparations(self._prepared.values())
         return 0
 
+    def _listen(self, configuration: Configuration) -> None:
+        """Listen where a configuration says, unless systemd has said it.
+
+        Raises:
+            ConfigError: That cannot be; then everything stays as it was.
+        """
+        self._listeners.check_inherited(
+            has_certificate=configuration.tls.is_on, names_proxies=bool(configuration.proxy.networks)
+        )
+        self._listeners.listen_on(_endpoints(configuration))
+
     def _serve(self, configuration: CheckedConfiguration) -> None:
         """Give up root, unless the fronts alone do; start them, and watch over them until the server is stopped."""
         if configuration.server.isolation == "per-user":
@@ -131,18 +146,26 @@ class Master:
         self._take_over(configuration, startup.build(configuration, self._prepared))
         self._signals = SignalQueue(WATCHED)
         self._start_fronts()
-        log_event("started", {**self._listening(), "fronts": self._front_count, "user": os.geteuid()})
+        log_event("started", {**self._listening_fields(), "fronts": self._front_count, "user": os.geteuid()})
         systemd.notify("READY=1")
         if self._when_ready is not None:
-            encrypted = [f"{name} (TLS)" for name in self._listeners.names(speaks_tls=True)]
-            self._when_ready(self._listeners.names(speaks_tls=False) + encrypted)
+            self._when_ready([name + MARKS[kind] for kind, names in self._listening().items() for name in names])
         self._watch()
 
-    def _listening(self) -> dict[str, object]:
-        """Return where clients can come, for the log."""
-        by_tls = {"listen": False, "listen_tls": True}
-        names = {key: ",".join(self._listeners.names(speaks_tls=is_tls)) for key, is_tls in by_tls.items()}
-        return {key: name for key, name in names.items() if name}
+    def _listening(self) -> dict[str, list[str]]:
+        """Return where clients can come, by what the settings are called, those of [proxy] with that before it."""
+        names = {
+            f"{'proxy_' if behind_proxy else ''}listen{'_tls' if speaks_tls else ''}": self._listeners.names(
+                speaks_tls=speaks_tls, behind_proxy=behind_proxy
+            )
+            for behind_proxy in (False, True)
+            for speaks_tls in (False, True)
+        }
+        return {key: addresses for key, addresses in names.items() if addresses}
+
+    def _listening_fields(self) -> dict[str, object]:
+        """Return the same for the log."""
+        return {key: ",".join(addresses) for key, addresses in self._listening().items()}
 
     def _take_over(self, configuration: Configuration, hooks: Hooks) -> None:
         """Make a configuration the one that new fronts get."""
@@ -181,7 +204,7 @@ class Master:
             hooks = startup.build(configuration, self._prepared)
             files = fingerprint_of(configuration.tls)
             certificates = startup.load_certificates(configuration.tls)
-            self._listeners.listen_on(_endpoints(configuration))
+            self._listen(configuration)
         except ConfigError as error:
             for line in str(error).splitlines():
                 log_event("reload-refused", {"reason": line}, logging.ERROR)
@@ -194,7 +217,7 @@ class Master:
             if self._gate is not None:
                 self._gate.retire()
             self._retire_fronts()
-            log_event("reloaded", {**self._listening(), "fronts": self._front_count})
+            log_event("reloaded", {**self._listening_fields(), "fronts": self._front_count})
         systemd.notify("READY=1")
 
     def _take_certificates(self, tls: TlsSettings) -> None:
@@ -322,8 +345,18 @@ class Master:
 
 
 def _endpoints(configuration: Configuration) -> list[Endpoint]:
-    server = configuration.server
-    return [*map(Endpoint, server.listen), *(Endpoint(address, speaks_tls=True) for address in server.listen_tls)]
+    server, proxy = configuration.server, configuration.proxy
+    lists = [
+        (server.listen, False, False),
+        (server.listen_tls, True, False),
+        (proxy.listen, False, True),
+        (proxy.listen_tls, True, True),
+    ]
+    return [
+        Endpoint(address, speaks_tls=speaks_tls, behind_proxy=behind_proxy)
+        for addresses, speaks_tls, behind_proxy in lists
+        for address in addresses
+    ]
 
 
 def _cause_of_death(status: int) -> str:

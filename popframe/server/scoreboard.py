@@ -97,13 +97,22 @@ class FrontBoard:
         if sum(self._counts) > limit:
             self.leave(slot)
             raise TooManyConnections(f"{limit} connections in all (max_connections)")
-        if address:
-            key = self._key(_network(address))
-            self._write(slot, 0, key)
-            if self._count(0, key) > address_limit:
-                self.leave(slot)
-                raise TooManyConnections(f"{address_limit} connections of one address (max_connections_per_address)")
+        self.enter_address(slot, address, address_limit)
         return slot
+
+    def enter_address(self, slot: int, address: str, limit: int) -> None:
+        """Count a connection for its address as well, where that was not known when it took its slot.
+
+        Raises:
+            TooManyConnections: The address has as many connections as it may have; the slot is given back.
+        """
+        if not address:
+            return
+        key = self._key(_network(address))
+        self._write(slot, 0, key)
+        if self._count(0, key) > limit:
+            self.leave(slot)
+            raise TooManyConnections(f"{limit} connections of one address (max_connections_per_address)")
 
     def enter_user(self, slot: int, username: str, limit: int) -> None:
         """Count a session for its user as well.

@@ -16,6 +16,7 @@ from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
 
 if TYPE_CHECKING:
+    from popframe.server.proxy_protocol import Proxies
     from popframe.server.tls import Certificates
 
 PARENT_WATCH_SECONDS = 1.0
@@ -61,6 +62,7 @@ class Service:
         limits: Connections at once.
         shutdown_seconds: What running sessions get to finish.
         door: The way to the gate; None where one process serves all users.
+        proxies: Who may say whose connections they bring; None where nobody may.
         client_names: Looks up the names of clients; None where nobody wants to know.
         certificates: What TLS needs; None where there is none, and in processes that make no handshake.
     """
@@ -73,6 +75,7 @@ class Service:
     limits: Limits
     shutdown_seconds: float
     door: GateDoor | None = None
+    proxies: Proxies | None = None
     client_names: ClientNames | None = None
     certificates: Certificates | None = None
 
@@ -103,6 +106,15 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
         limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
         shutdown_seconds=server.shutdown_timeout_seconds,
+        proxies=_proxies(configuration),
         door=door,
         client_names=ClientNames() if server.look_up_client_names else None,
     )
+
+
+def _proxies(configuration: Configuration) -> Proxies | None:
+    if not configuration.proxy.networks:
+        return None
+    from popframe.server.proxy_protocol import Proxies  # most servers, and every session under inetd, have none
+
+    return Proxies(configuration.proxy)

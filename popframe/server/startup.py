@@ -81,6 +81,7 @@ def check(path: Path) -> CheckedConfiguration:
         pop3=configuration.pop3,
         login=configuration.login,
         tls=configuration.tls,
+        proxy=configuration.proxy,
         plugin_settings=configuration.plugin_settings,
         found=tuple(found.values()),
     )

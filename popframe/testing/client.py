@@ -24,6 +24,7 @@ class RawClient:
         address: tuple[str, int],
         *,
         source: str | None = None,
+        first: bytes = b"",
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
     ) -> None:
@@ -32,6 +33,7 @@ class RawClient:
         Args:
             address: Host and port.
             source: Address to come from, such as 127.0.0.2.
+            first: What to send before everything else, such as a header of the PROXY protocol.
             tls: Speak TLS from the first octet.
             server_name: The name to ask for, and to find in the certificate.
 
@@ -40,6 +42,7 @@ class RawClient:
         """
         self.socket = socket.create_connection(address, PATIENCE_SECONDS, None if source is None else (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.sendall(first)
         if tls is not None:
             self._wrap(tls, server_name)
         self._lines = self.socket.makefile("rb")

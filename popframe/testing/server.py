@@ -23,8 +23,8 @@ POLL_SECONDS = 0.02
 """How often a condition is looked at while it is waited for."""
 
 
-TLS_MARK = " (TLS)"
-"""What the server says behind such an address."""
+MARKS = ("", " (TLS)", " (PROXY)", " (PROXY+TLS)")
+"""What the server says behind an address."""
 
 
 class ServerProcess:
@@ -39,6 +39,8 @@ class ServerProcess:
         log_path: Where its log lines are.
         addresses: Host and port of each socket, in the order of the configuration.
         tls_addresses: The same of those that speak TLS from the first octet.
+        proxy_addresses: The same of those for proxies, which send a header first.
+        proxy_tls_addresses: The same of those where TLS comes behind the header.
         pid: Process id of the master.
     """
 
@@ -53,6 +55,8 @@ class ServerProcess:
         self.log_path = log_path or configuration.with_suffix(".log")
         self.addresses: list[tuple[str, int]] = []
         self.tls_addresses: list[tuple[str, int]] = []
+        self.proxy_addresses: list[tuple[str, int]] = []
+        self.proxy_tls_addresses: list[tuple[str, int]] = []
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -165,8 +169,14 @@ class ServerProcess:
         if not line:
             raise AssertionError(f"the server ended with status {process.wait()}:\n{self.log()}")
         names = line.removeprefix("listening on ").strip().split(", ")
-        self.addresses = [_address(name) for name in names if not name.endswith(TLS_MARK)]
-        self.tls_addresses = [_address(name.removesuffix(TLS_MARK)) for name in names if name.endswith(TLS_MARK)]
+        self.addresses, self.tls_addresses, self.proxy_addresses, self.proxy_tls_addresses = (
+            [_address(address) for address, found in map(_split_mark, names) if found == mark] for mark in MARKS
+        )
+
+
+def _split_mark(name: str) -> tuple[str, str]:
+    address, blank, mark = name.partition(" ")
+    return address, blank + mark
 
 
 def _address(name: str) -> tuple[str, int]:

@@ -11,13 +11,22 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from popframe import ConfigPath, PluginSettings
-from popframe.config import Configuration, LoginSettings, LogSettings, Pop3Settings, Problem, ServerSettings
+from popframe.config import (
+    Configuration,
+    LoginSettings,
+    LogSettings,
+    Pop3Settings,
+    Problem,
+    ProxySettings,
+    ServerSettings,
+)
 
 TABLES: dict[str, type[BaseModel]] = {
     "server": ServerSettings,
     "log": LogSettings,
     "pop3": Pop3Settings,
     "login": LoginSettings,
+    "proxy": ProxySettings,
 }
 ALL_FIELDS = [(table, name) for table, model in TABLES.items() for name in model.model_fields]
 
@@ -47,7 +56,8 @@ def test_defaults_are_valid() -> None:
 @pytest.mark.parametrize(
     ("line", "key", "text"),
     [
-        ("server.listen = []", "server.listen", "must not be empty, unless listen_tls is not"),
+        ("server.listen = []", "server.listen", "must not be empty, unless listen_tls is not, or one of those in "
+         "[proxy]"),
         ('server.listen = ["[::1]:1", "[0::1]:1"]', "server.listen", "[::1]:1 is listed twice"),
         ('server.listen = ["x"]', "server.listen[0]", "'x' is not address:port, as in '127.0.0.1:110' or '[::1]:110'"),
         ('server.isolation = "none"', "server.isolation", "'none' is not allowed (allowed: per-user, shared)"),
@@ -117,6 +127,21 @@ def test_defaults_are_valid() -> None:
         ('login.deny_networks = ["fe80::%eth0/64"]', "login.deny_networks[0]", "'fe80::%eth0/64' names an interface; a "
          "network does not"),
         ('login.deny_network = ["::/0"]', "login.deny_network", None),
+        ('proxy.listen = ["127.0.0.1:1110"]', "proxy", "networks must name the proxies: from anybody else no header is "
+         "believed"),
+        ('proxy = { listen = ["[::1]:1"], networks = [] }', "proxy.networks", None),
+        ('proxy.networks = ["0.0.0.0/0"]', "proxy.networks[0]", "'0.0.0.0/0' are all addresses there are; name those "
+         "of the proxies"),
+        ('proxy.networks = ["::1", "::/0"]', "proxy.networks[1]", None),
+        ('proxy.networks = ["::ffff:0:0/96"]', "proxy.networks[0]", None),
+        ('proxy = { listen = ["[::1]:1", "[0::1]:1"], networks = ["::1"] }', "proxy.listen", "[::1]:1 is listed twice"),
+        ('proxy = { listen = ["localhost:110"], networks = ["::1"] }', "proxy.listen", "127.0.0.1:110 is listed in "
+         "[server] as well: a client either comes through a proxy or does not"),
+        ('proxy = { listen_tls = ["[::1]:1"], networks = ["::1"] }', "proxy.listen_tls", "needs a certificate: "
+         "tls.certificate"),
+        ("proxy.header_timeout_seconds = 2", "proxy.header_timeout_seconds", "must be greater than or equal to 3, not "
+         "2"),
+        ("proxy.trust_tls = 1", "proxy.trust_tls", "must be true or false, not a whole number"),
         ("server = 1", "server", "must be a table, not a whole number"),
         ('server.listen = "127.0.0.1:110"', "server.listen", "must be a list, not a string"),
     ],
@@ -230,3 +255,13 @@ def test_settings_do_not_change() -> None:
 def test_path_without_a_file_stays_as_it_is() -> None:
     """Python code that makes settings itself names no folder."""
     assert Settings(users=Path("x")).users == Path("x")
+
+
+def test_everybody_may_come_through_a_proxy(valid: Valid) -> None:
+    """Whoever listens for proxies need not listen for others; a single address is a network."""
+    text = 'server.listen = []\n[proxy]\nlisten = ["[::1]:0", "[::1]:0"]\nnetworks = ["::ffff:10.0.0.1"]\n'
+
+    proxy = valid(f'plugins = ["a"]\n{text}', {"a": None}).proxy
+
+    assert (proxy.listen, proxy.networks, proxy.header_timeout_seconds) == (("[::1]:0",) * 2, ("10.0.0.1/32",), 5)
+    assert not proxy.trust_tls

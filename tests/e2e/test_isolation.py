@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from popframe.password import hash_password
+from popframe.testing import RawClient, proxy_header
 
 from .isolated_site import FROM_LINE, HASH, PASSWORD, Site, children_of, running, status_of, uid_of, until
 
@@ -331,3 +332,20 @@ def hashing_seconds(site: Site) -> float:
     """Return the processor time of the gate's children that have ended."""
     fields = Path(f"/proc/{site.gate()}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_address_that_a_proxy_tells_reaches_the_process_of_the_user(folder: Path) -> None:
+    """N-020: gate and session see the client, not the proxy; so do rules."""
+    more = '\n[proxy]\nlisten = ["127.0.0.1:0"]\nnetworks = ["127.0.0.1"]\n[login]\nclear_text = "always"\n'
+    site = Site(folder, ["alice"], more=f'{more}deny_networks = ["192.0.2.2"]\n')
+    with site.server as server:
+        (address,) = server.proxy_addresses
+        with RawClient(address, first=proxy_header.line("192.0.2.1")) as client:
+            assert client.log_in("alice", PASSWORD).startswith(b"+OK")
+            assert client.ask("QUIT").startswith(b"+OK")
+        with RawClient(address, first=proxy_header.line("192.0.2.2")) as client:
+            assert client.log_in("alice", PASSWORD).startswith(b"-ERR [AUTH]")
+        server.wait_for_log("session-ended")
+
+    assert re.findall(r" login session=\S+ address=(\S+) user=alice", server.log()) == ["192.0.2.1"]
+    assert "address 192.0.2.2 is in login.deny_networks" in server.log()

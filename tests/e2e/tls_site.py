@@ -57,6 +57,8 @@ class TlsSite:
         self.authority.configure_trust(context)
         return context
 
-    def connect(self, server: ServerProcess, context: ssl.SSLContext | None = None, **how: str) -> RawClient:
+    def connect(
+        self, server: ServerProcess, context: ssl.SSLContext | None = None, *, source: str | None = None
+    ) -> RawClient:
         """Return a client that has been greeted under TLS; the caller closes it."""
-        return RawClient(server.tls_addresses[0], tls=context or self.context(), server_name=HOST, **how)
+        return RawClient(server.tls_addresses[0], tls=context or self.context(), server_name=HOST, source=source)

@@ -34,6 +34,15 @@ def capabilities(session: Session) -> set[bytes]:
     return {line.partition(b" ")[0] for line in said(session, b"CAPA\r\n").splitlines()[1:-1]}
 
 
+def test_tls_of_a_proxy_is_not_that_of_its_client() -> None:
+    """N-019: where the client's own ends at the proxy, another one behind it has no channel binding for the client."""
+    told = Tls("TLSv1.3", "TLS_X", by_proxy=True)
+    behind = session(Policy(), Peer("192.0.2.1", tls=told, proxy="10.0.0.5"))
+    behind.begin_tls(Tls("TLSv1.2", "proxy", client_name="the proxy", end_point="00"))
+
+    assert behind.peer.tls == told
+
+
 @pytest.mark.parametrize(
     ("clear_text", "peer", "channel"),
     [
@@ -45,6 +54,9 @@ def capabilities(session: Session) -> set[bytes]:
         (ClearText.LOCAL, Peer("::1"), Channel.TRUSTED),
         (ClearText.LOCAL, Peer("fe80::1%eth0"), Channel.CLEAR),
         (ClearText.LOCAL, Peer(""), Channel.TRUSTED),
+        (ClearText.LOCAL, Peer("127.0.0.1", proxy="127.0.0.1"), Channel.CLEAR),
+        (ClearText.LOCAL, Peer("", proxy="127.0.0.1"), Channel.CLEAR),
+        (ClearText.ALWAYS, Peer("127.0.0.1", proxy="127.0.0.1"), Channel.TRUSTED),
         (ClearText.ALWAYS, AFAR, Channel.TRUSTED),
     ],
 )

@@ -62,6 +62,19 @@ def test_an_ipv6_network_counts_as_one_address(scoreboard: Scoreboard) -> None:
     board.enter("2001:db8:0:1::1", 10, 1)
 
 
+def test_an_address_may_become_known_later(scoreboard: Scoreboard) -> None:
+    """N-020: a connection counts in all from its beginning, and for its address from then on."""
+    board = front(scoreboard)
+    first, second = board.enter("", 2, 1), board.enter("", 2, 1)
+    with pytest.raises(TooManyConnections, match=r"in all"):
+        board.enter("", 2, 1)
+    board.enter_address(first, "192.0.2.1", 1)
+    with pytest.raises(TooManyConnections, match="max_connections_per_address"):
+        board.enter_address(second, "192.0.2.1", 1)
+
+    board.enter_address(board.enter("", 2, 1), "192.0.2.2", 1)
+
+
 def test_a_wiped_region_counts_no_more(scoreboard: Scoreboard) -> None:
     """The sessions of a dead front free their places."""
     region = scoreboard.take_region()

@@ -7,7 +7,6 @@ over entries that it has sorted, so that it refuses what HAProxy sends.
 
 from __future__ import annotations
 
-from popframe.server.proxy_protocol.header import Endpoints, InvalidHeader, NothingSent, ProxiedTls, ProxyHeader
-from popframe.server.proxy_protocol.reception import receive_header
+from popframe.server.proxy_protocol.proxies import Proxies
 
-__all__ = ["Endpoints", "InvalidHeader", "NothingSent", "ProxiedTls", "ProxyHeader", "receive_header"]
+__all__ = ["Proxies"]

@@ -12,9 +12,7 @@ import time
 from popframe.server.listener import set_timeout
 from popframe.server.proxy_protocol import version1, version2
 from popframe.server.proxy_protocol.header import InvalidHeader, NothingSent, ProxyHeader
-
-SHORTEST_WAIT_SECONDS = 0.001
-"""A receive timeout of zero would mean none at all."""
+from popframe.server.transport import SHORTEST_WAIT_SECONDS
 
 
 def receive_header(transport: socket.socket, seconds: float) -> ProxyHeader:

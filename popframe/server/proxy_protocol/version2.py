@@ -35,7 +35,7 @@ PROTOCOLS = range(3)
 
 IPV4_STREAM = 0x11
 IPV6_STREAM = 0x21
-"""What a client of this server can come with; whatever else is defined tells of no client (section 2.2)."""
+"""What has the addresses of a client of this server; whatever else is defined has none (section 2.2)."""
 
 TYPE_AUTHORITY = 0x02
 TYPE_CRC32C = 0x03
@@ -87,13 +87,11 @@ def parse_header(octets: bytes) -> ProxyHeader:
     end = _FIXED.size + ADDRESS_OCTETS[family]
     if end > len(octets):
         raise InvalidHeader(f"{len(octets) - _FIXED.size} octets for addresses that take {ADDRESS_OCTETS[family]}")
-    endpoints: Endpoints | None
+    endpoints = None
     if kind == IPV4_STREAM:
         endpoints = _endpoints("!4s4sHH", octets)
     elif kind == IPV6_STREAM:
         endpoints = _endpoints("!16s16sHH", octets)
-    else:
-        return NO_CLIENT
     entries = _entries(octets, end)
     _check_sum(octets, entries.get(TYPE_CRC32C))
     return ProxyHeader(endpoints, _tls(octets, entries.get(TYPE_SSL)), _text(octets, entries.get(TYPE_AUTHORITY)))

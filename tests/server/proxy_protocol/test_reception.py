@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popframe.server.proxy_protocol import InvalidHeader, NothingSent, ProxyHeader, receive_header
-from popframe.server.proxy_protocol.reception import parse_header
+from popframe.server.proxy_protocol.header import InvalidHeader, NothingSent, ProxyHeader
+from popframe.server.proxy_protocol.reception import parse_header, receive_header
 from popframe.testing.proxy_header import block, entry, header, line, tls_entry
 
 HEADERS = [

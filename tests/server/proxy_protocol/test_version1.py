@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from popframe.server.proxy_protocol import Endpoints, InvalidHeader, ProxyHeader
+from popframe.server.proxy_protocol.header import Endpoints, InvalidHeader, ProxyHeader
 from popframe.server.proxy_protocol.reception import header_length, parse_header
 
 LONGEST = (

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popframe.server.proxy_protocol import Endpoints, InvalidHeader, ProxiedTls, ProxyHeader
 from popframe.server.proxy_protocol.crc32c import crc32c
+from popframe.server.proxy_protocol.header import Endpoints, InvalidHeader, ProxiedTls, ProxyHeader
 from popframe.server.proxy_protocol.reception import header_length, parse_header
 from popframe.server.proxy_protocol.version2 import MAX_HEADER_OCTETS
 from popframe.testing.proxy_header import block, entry, header, tls_entry
@@ -67,9 +67,14 @@ def test_an_undefined_family_or_protocol_is_refused(kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [0x00, 0x01, 0x02, 0x10, 0x12, 0x20, 0x22, 0x30, 0x31, 0x32])
-def test_what_tells_of_no_tcp_client_is_taken_as_it_is(kind: int) -> None:
-    """N-014: unspecified, datagrams and Unix sockets fall back to the real ends, as section 2.2 allows."""
-    assert parse_header(block(0x21, kind, bytes(216))) == NOBODY
+def test_what_tells_of_no_tcp_client_falls_back_to_the_real_ends(kind: int) -> None:
+    """N-014: unspecified, datagrams and Unix sockets, as section 2.2 allows; their entries count, and must be right."""
+    addresses = bytes(ADDRESS_OCTETS.get(kind >> 4, 0))
+
+    assert parse_header(block(0x21, kind, addresses)) == NOBODY
+    assert parse_header(block(0x21, kind, addresses + tls_entry("TLSv1.2", ""))).tls == ProxiedTls("TLSv1.2")
+    with pytest.raises(InvalidHeader):
+        parse_header(block(0x21, kind, addresses + b"\x20\x00"))
 
 
 @pytest.mark.parametrize("family", ADDRESS_OCTETS)
