@@ -179,7 +179,10 @@ class Front:
             )
         except TooManyConnections as refusal:
             _log_refused_connection(peer, refusal)
-            turn_away(transport, refusal)
+            if listener.speaks_tls:
+                transport.close()  # not a word in clear text where TLS comes first
+            else:
+                turn_away(transport, refusal)
             return
         with self._lock:
             self._connections[session_id] = session.connection

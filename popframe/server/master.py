@@ -15,16 +15,14 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from popframe.config import Configuration
-from popframe.config.tls import TlsSettings
 from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import privilege, startup, systemd
-from popframe.server.certificate_files import Fingerprint, fingerprint_of
+from popframe.server.certificate_keeper import CertificateKeeper, LoadedCertificates
 from popframe.server.front import Front
 from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import Endpoint, Listeners
@@ -33,9 +31,6 @@ from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.server.service import RETIRE, service_of
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
-
-if TYPE_CHECKING:
-    from popframe.server.tls import Certificates
 
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -61,14 +56,8 @@ installed them."""
 DESCRIPTORS_PER_SESSION = 4
 """Connection, spool, session lock, and one to spare."""
 
-CERTIFICATE_LOOK_SECONDS = 5.0
-"""How often the master looks whether the files of certificates have changed: one stat(2) for each."""
-
 MARKS = {"listen": "", "listen_tls": " (TLS)", "proxy_listen": " (PROXY)", "proxy_listen_tls": " (PROXY+TLS)"}
 """What stands behind an address, for people, of those that are no plain ones."""
-
-EXPIRES_SOON = timedelta(days=14)
-"""A certificate that ends within two weeks should have been renewed: tools do that 30 days before."""
 
 
 @dataclass(slots=True)
@@ -101,9 +90,7 @@ class Master:
         self._respawn_at = 0.0
         self._run_as: str | None = None
         self._gate: GateProcess | None = None
-        self._tls = TlsSettings()
-        self._certificates: Certificates | None = None
-        self._certificate_files: Fingerprint = ()
+        self._certificates = CertificateKeeper()
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the exit status.
@@ -117,7 +104,7 @@ class Master:
         startup.set_up_log(configuration)
         for module in NEEDED_LATER:
             importlib.import_module(module)
-        self._take_certificates(configuration.tls)
+        self._certificates.use(LoadedCertificates.load(configuration.tls))
         self._prepared = startup.prepare(configuration)
         try:
             self._serve(configuration)
@@ -180,8 +167,7 @@ class Master:
     def _watch(self) -> None:
         while True:
             pause = self._respawn_at - time.monotonic() if self._respawn_at else IDLE_SECONDS
-            if self._tls.is_on:
-                pause = min(pause, CERTIFICATE_LOOK_SECONDS)
+            pause = min(pause, self._certificates.patience_seconds)
             if self._gate is not None and (missing := self._gate.missing_for_seconds) is not None:
                 pause = min(pause, missing)
             arrived = self._signals.wait(max(pause, 0.0))
@@ -192,8 +178,9 @@ class Master:
             self._bury()
             if signal.SIGHUP in arrived:
                 self._reload()
-            elif self._tls.is_on:
-                self._look_at_certificates()
+            elif self._certificates.look():
+                self._generation += 1
+                self._retire_fronts()
             self._start_fronts()
 
     def _reload(self) -> None:
@@ -202,8 +189,7 @@ class Master:
         try:
             configuration = startup.check(self._path)
             hooks = startup.build(configuration, self._prepared)
-            files = fingerprint_of(configuration.tls)
-            certificates = startup.load_certificates(configuration.tls)
+            certificates = LoadedCertificates.load(configuration.tls)
             self._listen(configuration)
         except ConfigError as error:
             for line in str(error).splitlines():
@@ -213,50 +199,12 @@ class Master:
         else:
             startup.set_up_log(configuration)
             self._take_over(configuration, hooks)
-            self._use_certificates(configuration.tls, certificates, files)
+            self._certificates.use(certificates)
             if self._gate is not None:
                 self._gate.retire()
             self._retire_fronts()
             log_event("reloaded", {**self._listening_fields(), "fronts": self._front_count})
         systemd.notify("READY=1")
-
-    def _take_certificates(self, tls: TlsSettings) -> None:
-        """Load the certificates of the first configuration.
-
-        Raises:
-            ConfigError: One cannot be used.
-        """
-        files = fingerprint_of(tls)
-        self._use_certificates(tls, startup.load_certificates(tls), files)
-
-    def _look_at_certificates(self) -> None:
-        """Take over certificates that have changed on disk; those that cannot be used change nothing."""
-        files = fingerprint_of(self._tls)
-        if files == self._certificate_files:
-            return
-        self._certificate_files = files
-        try:
-            certificates = startup.load_certificates(self._tls)
-        except ConfigError as error:
-            log_event("certificates-refused", {"reason": str(error)}, logging.ERROR)
-            return
-        self._use_certificates(self._tls, certificates, files)
-        self._generation += 1
-        self._retire_fronts()
-
-    def _use_certificates(self, tls: TlsSettings, certificates: Certificates | None, files: Fingerprint) -> None:
-        """Make certificates those that new fronts get, and tell the log how long they are valid.
-
-        Args:
-            tls: Where they come from.
-            certificates: All of them.
-            files: What the files looked like before they were read.
-        """
-        self._tls, self._certificates, self._certificate_files = tls, certificates, files
-        soon = datetime.now(UTC) + EXPIRES_SOON
-        for certificate in certificates.all if certificates else ():
-            fields = {"file": certificate.path, "expires": certificate.expires.isoformat()}
-            log_event("certificate", fields, logging.WARNING if certificate.expires < soon else logging.INFO)
 
     def _retire_fronts(self) -> None:
         """Let the fronts take no new clients, and end with their last session."""
@@ -299,11 +247,11 @@ class Master:
     def _let_go(self) -> None:
         """Drop, in the gate, what is not for it: the sockets where clients come, and the keys of certificates.
 
-        Its children become users. OpenSSL overwrites a key that is let go of.
+        Its children become users.
         """
         for listener in self._listeners.all:
             listener.socket.close()
-        self._certificates = None
+        self._certificates.let_go()
 
     def _fork(self, region: int) -> None:
         """Start one front; signals wait meanwhile, since the child shares the master's queue until it has its own."""
@@ -321,7 +269,7 @@ class Master:
                 self._gate.leave_to_master()
                 privilege.become(self._run_as)
             board = FrontBoard(self._scoreboard, region)
-            service = replace(self._service, certificates=self._certificates)
+            service = replace(self._service, certificates=self._certificates.certificates)
             Front(self._listeners.all, service, board, master_pid).run()
         except BaseException:  # never back into the master's code in a child
             log_event("front-failed", {"trace": traceback.format_exc()}, logging.CRITICAL)

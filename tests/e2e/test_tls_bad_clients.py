@@ -109,6 +109,21 @@ def test_what_is_no_tls_gets_no_word_of_pop3(tls: TlsSite, said: bytes) -> None:
         assert client.greeting.startswith(b"+OK")
 
 
+def test_one_connection_too_many_gets_no_word_in_clear_text(site: MailSite) -> None:
+    """T-016, T-021: where TLS comes first it is closed; on port 110 it is told why."""
+    tls = TlsSite(site)
+    tls.configure(server="max_connections_per_address = 1")
+    server = site.start()
+
+    with tls.connect(server):
+        with socket.create_connection(server.tls_addresses[0]) as plain:
+            plain.settimeout(30)
+            assert rest_of(plain) == b""
+        with socket.create_connection(server.addresses[0]) as plain:
+            plain.settimeout(30)
+            assert rest_of(plain).startswith(b"-ERR [SYS/TEMP]")
+
+
 def test_random_octets_end_in_an_alert(tls: TlsSite) -> None:
     """H-031: 64 KiB of them, and a first message that never ends."""
     server = tls.site.start()
