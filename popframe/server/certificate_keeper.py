@@ -1,4 +1,4 @@
-"""The certificates of a server, as the master keeps them for its fronts: looked after, and replaced when they change."""
+"""The certificates of a server, as the master keeps them for its fronts: loaded, and replaced when they change."""
 
 from __future__ import annotations
 

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 PIECE_OCTETS = 65_536
 """Most that is moved at once, and so about what waits in either direction."""
 
-GRACE_SECONDS = 1.0
-"""How much longer the relay waits for a client that does not read than the user's process does, which then says so.
-That waits up to twice its limit: a send of which a part was taken ends with the limit, and the next begins it anew."""
-
 _TIME = struct.Struct("@ll")
 
 ENDED = select.POLLHUP | select.POLLERR
@@ -38,6 +34,7 @@ class Relay:
         self._to_client = memoryview(b"")
         self._to_inner = memoryview(b"")
         self._client_speaks = True
+        self._inner_has_ended = False
 
     @classmethod
     def pair(cls, client: socket.socket, layer: TlsLayer) -> tuple[Self, socket.socket]:
@@ -46,8 +43,7 @@ class Relay:
         limit = client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIME.size)
         far_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         seconds, microseconds = _TIME.unpack(limit)
-        patience_seconds = 2 * (seconds + microseconds / 1_000_000) + GRACE_SECONDS
-        return cls(client, layer, inner, patience_seconds), far_end
+        return cls(client, layer, inner, seconds + microseconds / 1_000_000), far_end
 
     def close(self) -> None:
         """Let go of the user's process; the client's connection is another's to close."""
@@ -58,7 +54,8 @@ class Relay:
 
         The end of what the client sends is passed on as such. A client that can be sent nothing any more ends the
         connection to the user's process, which then learns it at its own next reply, as it would without a relay.
-        The only clock here is that of a client that takes nothing; the others are watched by the user's process.
+        The user's process watches the clocks; only when it has ended, the time in which a client takes nothing is
+        watched here.
         """
         try:
             while self._move():
@@ -77,15 +74,15 @@ class Relay:
         poll = select.poll()
         client_events = select.POLLIN * (self._client_speaks and not self._to_inner)
         client_events |= select.POLLOUT * bool(self._to_client)
-        inner_events = select.POLLIN * (not self._to_client) | select.POLLOUT * bool(self._to_inner)
-        # One that nothing is wanted of is left out: the end of it would be told again and again.
-        for connection, events in ((self._client, client_events), (self._inner, inner_events)):
-            if events:
-                poll.register(connection, events)
-        ready = dict(poll.poll(self._patience_milliseconds if self._to_client else None))
+        if client_events:  # its end would be told again and again
+            poll.register(self._client, client_events)
+        if not (self._inner_has_ended and self._to_client):  # the same
+            poll.register(self._inner, select.POLLIN * (not self._to_client) | select.POLLOUT * bool(self._to_inner))
+        ready = dict(poll.poll(self._patience_milliseconds if self._inner_has_ended else None))
         if not ready:
             raise TimeoutError("the client does not read")
         client_ready, inner_ready = ready.get(self._client.fileno(), 0), ready.get(self._inner.fileno(), 0)
+        self._inner_has_ended = self._inner_has_ended or bool(inner_ready & ENDED)
         if self._to_client and client_ready & (select.POLLOUT | ENDED):
             self._give_to_client()
         if client_ready & (select.POLLIN | ENDED) and self._client_speaks and not self._to_inner:
