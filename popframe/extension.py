@@ -24,8 +24,9 @@ class Reply:
     """The answer to one command. A handler returns it; the engine alone turns it into octets.
 
     Attributes:
-        text: What follows ``+OK`` or ``-ERR``. The engine replaces what is not printable and cuts what would make the
-            line longer than 512 octets (RFC 2449 section 4).
+        text: What follows ``+OK`` or ``-ERR``. The engine replaces what is not printable, and what is not ASCII unless
+            the client has said UTF8 or LANG, and cuts what would make the line longer than 512 octets (RFC 2449 section
+            4, RFC 6856 section 3.2).
         is_ok: False for ``-ERR``.
         code: Response code without brackets (RFC 2449 section 8), or empty.
         body: Makes it a multi-line response: octets in pieces of any length with LF or CRLF line ends. The engine
@@ -53,6 +54,11 @@ class CommandContext(Protocol):
     @property
     def account(self) -> Account:
         """Who logged in; only in the TRANSACTION state."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """Tag of the language (RFC 5646) that the client, or else the site, wants texts in; see ``LANG``."""
         ...
 
     @property

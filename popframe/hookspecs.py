@@ -67,7 +67,8 @@ def popframe_authenticate(peer: Peer, credentials: PlainCredentials) -> Account 
     """Decide: who is this?
 
     Called once for every PASS, and for every AUTH exchange that yields a name and a password, in the process that is
-    allowed to know. The password is never empty and holds no NUL.
+    allowed to know; and a second time where the password was wrong as SASLprep makes it, and was sent otherwise (RFC
+    6856 section 2.2). The password is never empty and holds no NUL.
 
     Args:
         peer: Where the client connects from.

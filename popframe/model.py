@@ -62,8 +62,10 @@ class PlainCredentials:
     """A user name and a password as the client sent them (RFC 1939 section 7, USER and PASS).
 
     Attributes:
-        username: The name, valid UTF-8 without control characters, never empty.
-        password: The octets of the password, without NUL and never empty; the text does not fix their encoding.
+        username: The name, valid UTF-8 without control characters, never empty; as SASLprep makes it (RFC 4013), unless
+            ``pop3.utf8`` says otherwise.
+        password: The octets of the password, without NUL and never empty: UTF-8 as SASLprep makes it, and if that is
+            wrong, as it was sent; or with ``pop3.utf8`` other than ``"user"`` whatever was sent.
     """
 
     username: str

@@ -305,6 +305,21 @@ class Pop3Settings(CoreSettings):
         description="Remove what a client has marked as deleted also when its connection ends, or times out, without "
         "QUIT, against RFC 1939 section 6; as the Berkeley popper 2.1 does.",
     )
+    language: Literal["en", "de"] = Field(
+        default="en",
+        description="In which language the server speaks to a client that has not chosen one with LANG (RFC 6856 "
+        "section 3.2).",
+    )
+    utf8: Literal["user", "messages", "off"] = Field(
+        default="user",
+        description="What is offered of UTF8 (RFC 6856 section 2): 'user' takes names and passwords in UTF-8 and "
+        "nothing else, 'messages' takes any octets as a password, 'off' does not know the command either.",
+    )
+    ascii_mode: Literal["surrogate", "refuse", "as-is"] = Field(
+        default="surrogate",
+        description="What a client that has not said UTF8 gets of a message whose header is not ASCII: the message "
+        "with its header rewritten, '-ERR [UTF8]', or the message as it is, against RFC 6856 section 2.1.",
+    )
 
     @field_validator("greeting", "implementation")
     @classmethod

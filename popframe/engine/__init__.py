@@ -5,11 +5,16 @@ needs of the outside it asks of a :class:`Backend`; whoever drives it moves the 
 """
 
 from popframe.engine.backend import Backend, Handover, Login
-from popframe.engine.policy import Channel, ClearText, ImplementationShown, Policy
+from popframe.engine.internationalization import CODECS, NEEDED_BEYOND_ASCII
+from popframe.engine.policy import AsciiMode, Channel, ClearText, ImplementationShown, Policy, Utf8Support
 from popframe.engine.session import Session
+from popframe.engine.speech import Negotiated, language_tags
 from popframe.engine.table import CommandTable, reserved_verbs
 
 __all__ = [
+    "CODECS",
+    "NEEDED_BEYOND_ASCII",
+    "AsciiMode",
     "Backend",
     "Channel",
     "ClearText",
@@ -17,7 +22,10 @@ __all__ = [
     "Handover",
     "ImplementationShown",
     "Login",
+    "Negotiated",
     "Policy",
     "Session",
+    "Utf8Support",
+    "language_tags",
     "reserved_verbs",
 ]

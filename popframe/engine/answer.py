@@ -1,11 +1,23 @@
-"""What becomes of a handler's reply before the first octet of it is sent."""
+"""What becomes of a handler's reply, or of an error, before the first octet of it is sent."""
 
 from __future__ import annotations
 
 from itertools import chain
 
-from popframe.errors import HookContractError, Refusal
-from popframe.extension import Reply
+from popframe.engine.speech import English
+from popframe.errors import (
+    AuthenticationFailed,
+    HookContractError,
+    LoginDelayed,
+    MaildropInUse,
+    PermanentFailure,
+    Refusal,
+    TemporaryFailure,
+)
+from popframe.extension import Reply, State
+
+LOGIN_CODES = frozenset({AuthenticationFailed.code, MaildropInUse.code, LoginDelayed.code})
+"""Response codes that may answer a login and nothing else (RFC 2449 section 8.1, RFC 3206 section 5)."""
 
 
 def begun(reply: Reply) -> Reply:
@@ -25,6 +37,15 @@ def begun(reply: Reply) -> Reply:
     return Reply(reply.text, code=reply.code, body=body, body_is_wire=reply.body_is_wire, close=reply.close)
 
 
-def refused(refusal: Refusal) -> Reply:
-    """Return what the client is told of a refusal."""
-    return Reply(refusal.wire_text, is_ok=False, code=refusal.code)
+def refusal_for(error: Exception, state: State) -> Refusal:
+    """Return what the client may be told of an error in a state."""
+    if isinstance(error, HookContractError):
+        return PermanentFailure()
+    if isinstance(error, Refusal) and (state is State.AUTHORIZATION or error.code not in LOGIN_CODES):
+        return error
+    return TemporaryFailure()
+
+
+def refused(refusal: Refusal, texts: English) -> Reply:
+    """Return what the client is told of a refusal, in its language."""
+    return Reply(texts.refusal(refusal), is_ok=False, code=refusal.code)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from popframe.engine.speech import Negotiated
 from popframe.model import Account, Maildrop, Peer, PlainCredentials, SessionSummary
 
 
@@ -23,13 +24,13 @@ class Handover:
 
     Attributes:
         account: Who it is.
-        go_on: Lets it go on with the octets that were received and not yet taken, and returns what it did when it has
-            ended.
+        go_on: Lets it go on as the client has negotiated, with the octets that were received and not yet taken, and
+            returns what it did when it has ended.
         stop: Ends it from another thread, without an UPDATE state.
     """
 
     account: Account
-    go_on: Callable[[bytes], SessionSummary]
+    go_on: Callable[[Negotiated, bytes], SessionSummary]
     stop: Callable[[], None]
 
 

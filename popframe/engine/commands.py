@@ -10,27 +10,40 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from popframe.engine import wire
+from popframe.engine.credentials import prepared
+from popframe.engine.policy import AsciiMode, Utf8Support
+from popframe.engine.surrogate import needs_utf8_mode, with_header_in_ascii
 from popframe.engine.transaction import decimal
 from popframe.errors import CommandSyntaxError
 from popframe.extension import IN_AUTHORIZATION, IN_BOTH, IN_TRANSACTION, Command, Reply
 from popframe.model import PlainCredentials
+from popframe.saslprep import ProhibitedCharacterError
 
 if TYPE_CHECKING:
     from popframe.engine.session import Session
 
+UTF8_CODE = "UTF8"
+"""The message needs UTF-8 mode; for LIST, TOP and RETR alone (RFC 6856 section 5)."""
+
 
 def capa(session: Session, _arguments: Sequence[str]) -> Reply:
     """``CAPA``: list the capabilities (RFC 2449 section 5)."""
-    return Reply("capability list follows", body=session.capabilities(), body_is_wire=True)
+    return Reply(session.speech.texts.capability_list, body=session.capabilities(), body_is_wire=True)
 
 
 def user(session: Session, arguments: Sequence[str]) -> Reply:
     """``USER name``: take a name, whether it exists or not (RFC 1939 section 7)."""
     username = arguments[0]
-    if not username.isprintable():  # control characters, and lone surrogates that stand for octets that are not UTF-8
+    if session.policy.utf8 is Utf8Support.USER:
+        try:
+            username = prepared(username)
+        except ProhibitedCharacterError as exc:
+            raise CommandSyntaxError(f"user name {username!r}") from exc
+    # Control characters, and lone surrogates that stand for octets that are not UTF-8.
+    if not (username and username.isprintable()):
         raise CommandSyntaxError(f"user name {username!r}")
     session.username = username
-    return Reply("send PASS")
+    return Reply(session.speech.texts.send_pass)
 
 
 def pass_(session: Session, arguments: Sequence[str]) -> Reply:
@@ -68,7 +81,7 @@ def list_(session: Session, arguments: Sequence[str]) -> Reply:
     if arguments:
         index = transaction.message_index(arguments[0])
         return Reply(f"{index + 1} {transaction.message_octets(index)}")
-    text = f"{transaction.left_count} messages ({transaction.left_octets} octets)"
+    text = session.speech.texts.messages(transaction.left_count, transaction.left_octets)
     return Reply(text, body=transaction.scan_listing(), body_is_wire=True)
 
 
@@ -78,15 +91,17 @@ def uidl(session: Session, arguments: Sequence[str]) -> Reply:
     if arguments:
         index = transaction.message_index(arguments[0])
         return Reply(f"{index + 1} {transaction.message_uid(index)}")
-    return Reply("unique-id listing follows", body=transaction.uid_listing(), body_is_wire=True)
+    return Reply(session.speech.texts.unique_id_listing, body=transaction.uid_listing(), body_is_wire=True)
 
 
 def retr(session: Session, arguments: Sequence[str]) -> Reply:
     """``RETR msg``: one whole message (RFC 1939 section 5)."""
     transaction = session.transaction
     index = transaction.message_index(arguments[0])
+    if _is_kept_back(session, index):
+        return Reply(session.speech.texts.needs_utf8_mode, is_ok=False, code=UTF8_CODE)
     body = _message_body(session, index, transaction.whole_message(index))
-    return Reply(f"{transaction.message_octets(index)} octets", body=body, body_is_wire=True)
+    return Reply(session.speech.texts.octets(transaction.message_octets(index)), body=body, body_is_wire=True)
 
 
 def top(session: Session, arguments: Sequence[str]) -> Reply:
@@ -96,31 +111,42 @@ def top(session: Session, arguments: Sequence[str]) -> Reply:
     line_count = decimal(arguments[1])
     if line_count is None:
         raise CommandSyntaxError(f"line count {arguments[1]!r}")
+    if _is_kept_back(session, index):
+        return Reply(session.speech.texts.needs_utf8_mode, is_ok=False, code=UTF8_CODE)
     body = _message_body(session, index, transaction.top_of_message(index, line_count))
-    return Reply("top of message follows", body=body, body_is_wire=True)
+    return Reply(session.speech.texts.top_of_message, body=body, body_is_wire=True)
 
 
 def dele(session: Session, arguments: Sequence[str]) -> Reply:
     """``DELE msg``: mark one message; it is removed in the UPDATE state (RFC 1939 section 5)."""
     index = session.transaction.message_index(arguments[0])
     session.transaction.mark_deleted(index)
-    return Reply(f"message {index + 1} deleted")
+    return Reply(session.speech.texts.deleted(index + 1))
 
 
-def noop(_session: Session, _arguments: Sequence[str]) -> Reply:
+def noop(session: Session, _arguments: Sequence[str]) -> Reply:
     """``NOOP``: nothing but a positive reply (RFC 1939 section 5)."""
-    return Reply("done")
+    return Reply(session.speech.texts.done)
 
 
 def rset(session: Session, _arguments: Sequence[str]) -> Reply:
     """``RSET``: take back every mark (RFC 1939 section 5)."""
     session.transaction.unmark_all()
-    return Reply(f"{session.transaction.left_count} messages ({session.transaction.left_octets} octets)")
+    return Reply(session.speech.texts.messages(session.transaction.left_count, session.transaction.left_octets))
+
+
+def _is_kept_back(session: Session, index: int) -> bool:
+    """Tell whether the message is refused without UTF-8 mode (RFC 6856 section 5)."""
+    if session.policy.ascii_mode is not AsciiMode.REFUSE or session.speech.is_utf8:
+        return False
+    return needs_utf8_mode(wire.with_crlf(session.transaction.maildrop.read_message(index)))
 
 
 def _message_body(session: Session, index: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
     if session.policy.replace_nul:
         pieces = wire.without_nul(pieces)
+    if session.policy.ascii_mode is AsciiMode.SURROGATE and not session.speech.is_utf8:
+        pieces = with_header_in_ascii(pieces)
     return wire.byte_stuffed(pieces) if session.transaction.has_dot_lines(index) else pieces
 
 

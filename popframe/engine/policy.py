@@ -50,6 +50,28 @@ class ClearText(enum.Enum):
     ALWAYS = "always"
 
 
+class Utf8Support(enum.Enum):
+    """What of RFC 6856 section 2 a site offers, and takes names and passwords for."""
+
+    USER = "user"
+    """The command UTF8, and names and passwords that are UTF-8 and nothing else (``UTF8 USER``)."""
+    MESSAGES = "messages"
+    """The command UTF8; a password is octets in whatever encoding."""
+    OFF = "off"
+    """Not the command either."""
+
+
+class AsciiMode(enum.Enum):
+    """What a client that has not said UTF8 gets of a message whose header goes beyond ASCII (RFC 6856 section 2.1)."""
+
+    SURROGATE = "surrogate"
+    """The message with its header rewritten in ASCII, as long as the original."""
+    REFUSE = "refuse"
+    """``-ERR [UTF8]``."""
+    AS_IS = "as-is"
+    """The message as it is stored, as servers have always sent it, against RFC 6856."""
+
+
 class Channel(enum.Enum):
     """What the connection between client and server is worth; it decides which commands are taken."""
 
@@ -76,6 +98,9 @@ class Policy:
         update_on_abort: Remove what is marked also when the connection ends, or is ended by a timer, without QUIT: what
             popper 2.1 did and RFC 1939 section 6 forbids.
         clear_text: Where passwords are taken without TLS.
+        language: Tag of the language that is spoken unless a client chooses another one.
+        utf8: What of UTF8 is offered.
+        ascii_mode: What a client that has not said UTF8 gets of a message whose header goes beyond ASCII.
         offers_tls: STLS can be answered with a handshake (RFC 2595 section 4).
         replace_nul: Send a NUL octet inside a message as 0x80, since some clients stop at NUL; sizes stay the same.
     """
@@ -89,6 +114,9 @@ class Policy:
     update_on_abort: bool = False
     clear_text: ClearText = ClearText.LOCAL
     offers_tls: bool = False
+    language: str = "en"
+    utf8: Utf8Support = Utf8Support.USER
+    ascii_mode: AsciiMode = AsciiMode.SURROGATE
 
     def channel(self, peer: Peer) -> Channel:
         """Return what the connection with a client is worth."""

@@ -7,28 +7,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from popframe.engine import wire
-from popframe.engine.answer import begun, refused
+from popframe.engine.answer import begun, refusal_for, refused
 from popframe.engine.backend import Backend, Handover, Login
+from popframe.engine.credentials import log_in_as_sent, log_in_prepared
 from popframe.engine.line import LineBuffer, LineFault
-from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy
+from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy, Utf8Support
+from popframe.engine.speech import Negotiated, Speech
 from popframe.engine.transaction import Transaction
 from popframe.engine.verbs import HTTP_METHODS, KEEPS_USERNAME, Table
 from popframe.errors import (
     AuthenticationFailed,
     CommandSyntaxError,
     HookContractError,
-    LoginDelayed,
-    MaildropInUse,
     NoSuchMessage,
-    PermanentFailure,
     Refusal,
-    TemporaryFailure,
 )
 from popframe.extension import Command, Reply, State
 from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary, Tls
-
-LOGIN_CODES = frozenset({AuthenticationFailed.code, MaildropInUse.code, LoginDelayed.code})
-"""Response codes that may answer a login and nothing else (RFC 2449 section 8.1, RFC 3206 section 5)."""
 
 LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
 """Ends that are the client's, or the line's; for a site that wants marks to count then too."""
@@ -49,6 +44,7 @@ class Session:
         state: Where the session is.
         outcome: How it ended; meaningful when :attr:`is_closed`.
         username: The name of a USER that PASS may still use; empty for none.
+        speech: In which language it speaks, and in which characters.
         command_count: Lines that were answered. A timer that watches for inactivity watches this number.
         failed_login_count: Logins that were refused.
         expects_tls: The reply to STLS is the last in clear text: once it is sent, the driver makes the TLS handshake
@@ -63,6 +59,7 @@ class Session:
         self.state = State.AUTHORIZATION
         self.outcome = Outcome.DISCONNECTED
         self.username = ""
+        self.speech = Speech(policy.language)
         self.command_count = 0
         self.failed_login_count = 0
         self.expects_tls = False
@@ -106,7 +103,7 @@ class Session:
             reply = self._answer(line)
             if reply is None or self.handover is not None:
                 break
-            pieces = (wire.status_line(reply),) if reply.body is None else self._multi_line(reply, reply.body)
+            pieces = (self.speech.status_line(reply),) if reply.body is None else self._multi_line(reply, reply.body)
             for octets in pieces:
                 is_full = size + len(octets) > BATCH_OCTETS or len(buffers) >= BATCH_BUFFERS
                 if is_full and buffers and octets is not wire.TERMINATION:
@@ -135,14 +132,20 @@ class Session:
         self._commands = self._table.commands(self.state, self._channel)
         self._lines = LineBuffer()
         self.username = ""
+        self.speech = Speech(self.policy.language)
 
-    def continue_from(self, login: Login) -> bytes:
-        """Begin after a login that happened elsewhere; return the line that answers it.
+    def continue_from(self, login: Login) -> None:
+        """Begin after a login that happened elsewhere, and that :meth:`answer_login` is still to answer.
 
         Raises:
             HookContractError: The storage contradicts itself; the maildrop is closed.
         """
-        return wire.status_line(self._begin_transaction(login))
+        self._begin_transaction(login)
+
+    def answer_login(self, negotiated: Negotiated) -> bytes:
+        """Return the line that answers a login which happened elsewhere, and speak on as the client has asked there."""
+        self.speech.take_over(negotiated)
+        return self.speech.status_line(self._welcome())
 
     def take_unread(self) -> bytes:
         """Take what was received and not yet answered, for the session that goes on elsewhere."""
@@ -203,6 +206,11 @@ class Session:
         return self.transaction.account
 
     @property
+    def language(self) -> str:
+        """Tag of the language that is spoken."""
+        return self.speech.texts.tag
+
+    @property
     def message_count(self) -> int:
         """Messages at login, marked ones included."""
         return self.transaction.message_count
@@ -239,7 +247,8 @@ class Session:
     def log_in(self, credentials: PlainCredentials) -> Reply:
         """Go to the TRANSACTION state, or stay and say why not (RFC 1939 section 4)."""
         try:
-            login = self._backend.log_in(self.peer, credentials)
+            is_utf8 = self.policy.utf8 is Utf8Support.USER
+            login = (log_in_prepared if is_utf8 else log_in_as_sent)(self._backend, self.peer, credentials)
         except Exception as error:
             self.failed_login_count += 1
             if not isinstance(error, Refusal):
@@ -248,13 +257,14 @@ class Session:
                 self._wrong_password_count += 1
                 if self._wrong_password_count >= self.policy.max_failed_logins:
                     self._end(Outcome.TOO_MANY_ERRORS)
-            return refused(error)
+            return refused(error, self.speech.texts)
         if isinstance(login, Handover):
             self.handover = login
             return Reply("")
-        return self._begin_transaction(login)
+        self._begin_transaction(login)
+        return self._welcome()
 
-    def _begin_transaction(self, login: Login) -> Reply:
+    def _begin_transaction(self, login: Login) -> None:
         try:
             self._transaction = Transaction(login)
         except Exception:
@@ -263,17 +273,19 @@ class Session:
             raise
         self.state = State.TRANSACTION
         self._commands = self._table.commands(self.state, self._channel)
-        return Reply(f"maildrop has {self._transaction.left_count} messages ({self._transaction.left_octets} octets)")
+
+    def _welcome(self) -> Reply:
+        return Reply(self.speech.texts.maildrop(self.transaction.left_count, self.transaction.left_octets))
 
     def expect_tls(self) -> Reply:
         """Take nothing more in clear text."""
         self.expects_tls = True
-        return Reply("begin TLS negotiation")
+        return Reply(self.speech.texts.begin_tls)
 
     def leave(self) -> Reply:
         """End before login."""
         self._end(Outcome.QUIT)
-        return Reply("bye")
+        return Reply(self.speech.texts.bye)
 
     def update(self) -> Reply:
         """Go through the UPDATE state to the end (RFC 1939 section 6).
@@ -283,11 +295,11 @@ class Session:
         self.state = State.UPDATE
         error = self._commit()
         if error is not None:
-            code = self._refusal_for(error).code
+            code = refusal_for(error, self.state).code
             self._end(Outcome.UPDATE_FAILED)
-            return Reply("some deleted messages not removed", is_ok=False, code=code)
+            return Reply(self.speech.texts.not_all_removed, is_ok=False, code=code)
         self._end(Outcome.QUIT)
-        return Reply(f"bye, {self.transaction.left_count} messages left")
+        return Reply(self.speech.texts.left(self.transaction.left_count))
 
     def _commit(self) -> Exception | None:
         """Remove what is marked; return what went wrong, which the log then knows already."""
@@ -306,7 +318,7 @@ class Session:
             return self._answer_fault(line)
         self.command_count += 1
         if _CONTROL.search(line):
-            return self._not_understood("control character in command")
+            return self._not_understood(self.speech.texts.control_character)
         verb, _, rest = line.partition(b" ")
         verb = verb.upper()
         if verb not in KEEPS_USERNAME:
@@ -314,12 +326,12 @@ class Session:
         command = self._commands.get(verb)
         if command is None:
             if self._table.knows(verb):
-                return self._not_understood("command not valid in this state")
-            return self._not_understood("unknown command", close=verb in HTTP_METHODS)
+                return self._not_understood(self.speech.texts.wrong_state)
+            return self._not_understood(self.speech.texts.unknown_command, close=verb in HTTP_METHODS)
         text = rest.decode("utf-8", "surrogateescape")
         arguments = [text] if command.takes_rest and text else [word for word in text.split(" ") if word]
         if len(arguments) not in command.arity:
-            return self._not_understood("wrong number of arguments")
+            return self._not_understood(self.speech.texts.wrong_number_of_arguments)
         reply = self._carried_out(command, arguments)
         if self._bad_command_count and reply.is_ok and self.state is State.TRANSACTION:
             self._bad_command_count = 0
@@ -330,31 +342,23 @@ class Session:
             self._end(Outcome.TOO_MANY_ERRORS)
             return None
         self.command_count += 1
-        return self._not_understood("line too long")
+        return self._not_understood(self.speech.texts.line_too_long)
 
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
         try:
             return begun(command.handler(self, arguments))
         except NoSuchMessage as error:
-            return refused(error)
+            return refused(error, self.speech.texts)
         except CommandSyntaxError as error:
-            return self._not_understood(error.wire_text)
+            return self._not_understood(self.speech.texts.refusal(error))
         except Exception as error:
-            refusal = self._refusal_for(error)
+            refusal = refusal_for(error, self.state)
             if refusal.code:
                 self._backend.report_error(command.verb, error)
             if self.state is State.TRANSACTION and not isinstance(error, (Refusal, HookContractError)):
                 # The maildrop may be half read: whoever goes on with it could be told lies.
                 self._end(Outcome.STORAGE_FAILED)
-            return refused(refusal)
-
-    def _refusal_for(self, error: Exception) -> Refusal:
-        """Return what the client may be told of an error in this state."""
-        if isinstance(error, HookContractError):
-            return PermanentFailure()
-        if isinstance(error, Refusal) and (self.state is State.AUTHORIZATION or error.code not in LOGIN_CODES):
-            return error
-        return TemporaryFailure()
+            return refused(refusal, self.speech.texts)
 
     def _not_understood(self, text: str, *, close: bool = False) -> Reply:
         """Refuse a line, and the whole connection when it was one too many."""
@@ -366,7 +370,7 @@ class Session:
 
     def _multi_line(self, reply: Reply, body: Iterable[bytes]) -> Iterator[bytes]:
         """Yield a multi-line response; a body that fails ends the session without the line that would end the reply."""
-        yield wire.status_line(reply)
+        yield self.speech.status_line(reply)
         try:
             yield from body if reply.body_is_wire else wire.byte_stuffed(wire.with_crlf(body))
         except Exception as error:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from popframe.engine import internationalization
 from popframe.engine.commands import BUILT_IN
 from popframe.engine.policy import Channel, ImplementationShown, Policy
 from popframe.engine.session import Session
@@ -27,7 +28,7 @@ _CAPABILITY = re.compile(r"[!-\-/-~]+( [!-~]+)*")
 
 def reserved_verbs() -> frozenset[str]:
     """Return the verbs that no plugin can take."""
-    return frozenset(command.verb for command in BUILT_IN)
+    return frozenset(command.verb for command in BUILT_IN).union(internationalization.VERBS)
 
 
 class CommandTable:
@@ -43,7 +44,7 @@ class CommandTable:
         Raises:
             ConfigError: A capability cannot be a line of the CAPA response, or two share a tag.
         """
-        rows: list[Command[Session]] = [*BUILT_IN, *extensions]
+        rows: list[Command[Session]] = [*BUILT_IN, *internationalization.commands(policy), *extensions]
         self._rows: dict[tuple[State, Channel], Mapping[bytes, Command[Session]]] = {}
         self._capabilities: dict[tuple[State, Channel], bytes] = {}
         for channel in Channel:

@@ -18,6 +18,9 @@ TERMINATION = b".\r\n"
 """The line that ends a multi-line response (RFC 1939 section 3)."""
 
 _DOT_LINE = re.compile(rb"\n\.")  # as fast as two searches of bytes.find, and half the price of "in"
+_SHORT = 400
+"""Characters of a text that needs no cutting, nor a look at how much there is before it."""
+
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -28,13 +31,31 @@ def status_line(reply: Reply) -> bytes:
     is there even without text, because old clients want it (RFC 1957).
     """
     text = reply.text
-    if text.startswith("["):
-        text = "(" + text[1:]
-    indicator = "+OK" if reply.is_ok else "-ERR"
-    line = f"{indicator} [{reply.code}] {text}" if reply.code else f"{indicator} {text}"
+    if reply.is_ok and not reply.code and len(text) <= _SHORT and text.isascii() and text.isprintable():
+        return b"+OK %b\r\n" % (text if text[:1] != "[" else f"({text[1:]}").encode("ascii")
+    line = _whole_status_line(reply)
     if not (line.isascii() and line.isprintable()):
         line = _UNPRINTABLE.sub("?", line)
     return line[: MAX_STATUS_OCTETS - 2].encode("ascii") + b"\r\n"
+
+
+def utf8_status_line(reply: Reply) -> bytes:
+    """Render the first line of a reply to a client that takes UTF-8 (RFC 6856 section 3.2); no character is cut."""
+    line = _whole_status_line(reply)
+    if not line.isprintable():
+        line = "".join(character if character.isprintable() else "?" for character in line)
+    octets = line.encode("utf-8")
+    if len(octets) > MAX_STATUS_OCTETS - 2:
+        octets = octets[: MAX_STATUS_OCTETS - 2].decode("utf-8", "ignore").encode("utf-8")
+    return octets + b"\r\n"
+
+
+def _whole_status_line(reply: Reply) -> str:
+    text = reply.text
+    if text.startswith("["):
+        text = "(" + text[1:]
+    indicator = "+OK" if reply.is_ok else "-ERR"
+    return f"{indicator} [{reply.code}] {text}" if reply.code else f"{indicator} {text}"
 
 
 def with_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:

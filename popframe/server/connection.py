@@ -143,7 +143,7 @@ class Connection:
         if session.expects_tls:
             self._start_tls()
         elif session.handover is not None:
-            session.finish_elsewhere(session.handover.go_on(session.take_unread()))
+            session.finish_elsewhere(session.handover.go_on(session.speech.negotiated, session.take_unread()))
 
     def _start_tls(self) -> None:
         if self._certificates is None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from popframe.config import Configuration
+from popframe.engine import CODECS, NEEDED_BEYOND_ASCII
 from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import privilege, startup, systemd
@@ -46,12 +47,14 @@ KILL_PAUSE_SECONDS = 5.0
 
 NEEDED_LATER = (
     *("popframe.config.explanation", "popframe.config.line", "tomlkit"),
+    *NEEDED_BEYOND_ASCII,
+    *CODECS,
     *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords"),
     *("popframe.server.proxy_protocol", "popframe.server.tls"),
 )
 """Imported only when a configuration has mistakes, names the system log, looks clients up, or has a plugin that wants
-them; on a reload that may be too late, since ``run_as`` need not be able to read the place where root has
-installed them."""
+them, or when a name or a header goes beyond ASCII; then it may be too late, since ``run_as`` need not be able to read
+the place where root has installed them."""
 
 DESCRIPTORS_PER_SESSION = 4
 """Connection, spool, session lock, and one to spare."""

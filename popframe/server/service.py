@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from popframe.authorization import LoginRules
 from popframe.config import Configuration
-from popframe.engine import ClearText, CommandTable, ImplementationShown, Policy
+from popframe.engine import AsciiMode, ClearText, CommandTable, ImplementationShown, Policy, Utf8Support
 from popframe.engine.verbs import Table
 from popframe.plugins import Hooks
 from popframe.server.client_name import ClientNames
@@ -95,6 +95,9 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         max_failed_logins=pop3.max_failed_logins,
         replace_nul=pop3.replace_nul,
         update_on_abort=pop3.update_on_abort,
+        language=pop3.language,
+        utf8=Utf8Support(pop3.utf8),
+        ascii_mode=AsciiMode(pop3.ascii_mode),
         clear_text=ClearText(configuration.login.clear_text),
         offers_tls=configuration.tls.is_on,
     )

@@ -38,10 +38,10 @@ SHOWN_OCTETS = 300
 MAX_STATUS_OCTETS = 512
 """Longest status line, CRLF included (RFC 1939 section 3, RFC 2449 section 4)."""
 
-_STATUS_LINE = re.compile(rb"(\+OK|-ERR)( [\x20-\x7e]*)?\r\n")
-_MULTI_LINE = frozenset({b"CAPA", b"LIST", b"RETR", b"TOP", b"UIDL"})
-_MULTI_LINE_ALONE = frozenset({b"LIST", b"UIDL"})
-"""With a message-number these have a reply of one line."""
+_STATUS_LINE = re.compile(rb"(\+OK|-ERR)[ \r]")
+_MULTI_LINE = frozenset({b"CAPA", b"LANG", b"LIST", b"RETR", b"TOP", b"UIDL"})
+_MULTI_LINE_ALONE = frozenset({b"LANG", b"LIST", b"UIDL"})
+"""With an argument these have a reply of one line."""
 
 
 class DialogueError(AssertionError):
@@ -120,7 +120,8 @@ def check_framing(
 ) -> None:
     """Check what holds for every dialogue, whatever is said in it.
 
-    Every line ends with CRLF. A status line is ``+OK`` or ``-ERR``, a space and printable text, in at most 512 octets.
+    Every line ends with CRLF. A status line is ``+OK`` or ``-ERR``, a space and printable text, in at most 512 octets:
+    ASCII, or UTF-8 once UTF8 or LANG was answered with ``+OK`` (RFC 6856).
     After the greeting there is one reply for each command line, in their order, and a reply of several lines ends with
     a dot. A line that has not ended may have its reply already: it is too long. A server that has closed the connection
     may have said less.
@@ -129,7 +130,7 @@ def check_framing(
         sent: Everything that the client said on one connection.
         received: Everything that the server said.
         is_closed: The server has closed the connection.
-        multi_line: Verbs whose positive replies have several lines; LIST and UIDL only without an argument.
+        multi_line: Verbs whose positive replies have several lines; LANG, LIST and UIDL only without an argument.
 
     Raises:
         DialogueError: The server broke a rule.
@@ -142,20 +143,22 @@ def check_framing(
     _demand(bool(lines), "the server speaks first", received)
     _check_status(lines.popleft())
     *commands, unended = sent.split(b"\n")
+    is_utf8 = False
     for command in commands:
         if not lines:
             _demand(is_closed, "every command has a reply", command)
             return
+        is_utf8 = is_utf8 or (lines[0].startswith(b"+OK") and command.upper().startswith((b"UTF8", b"LANG ")))
+        _check_status(lines[0], is_utf8=is_utf8)
         _take_reply(lines, command.removesuffix(b"\r"), multi_line, is_closed=is_closed)
     if lines and unended:
-        _check_status(lines.popleft())
+        _check_status(lines.popleft(), is_utf8=is_utf8)
     _demand(not lines, "nothing is said unasked", b"".join(lines))
 
 
 def _take_reply(lines: deque[bytes], command: bytes, multi_line: AbstractSet[bytes], *, is_closed: bool) -> None:
     """Take the lines that answer one command off the front."""
     status = lines.popleft()
-    _check_status(status)
     verb, _, argument = command.upper().partition(b" ")
     if not status.startswith(b"+OK") or verb not in multi_line or (verb in _MULTI_LINE_ALONE and argument.strip()):
         return
@@ -166,8 +169,11 @@ def _take_reply(lines: deque[bytes], command: bytes, multi_line: AbstractSet[byt
         lines.popleft()
 
 
-def _check_status(line: bytes) -> None:
-    _demand(_STATUS_LINE.fullmatch(line) is not None, "a reply begins with +OK or -ERR and printable text", line)
+def _check_status(line: bytes, *, is_utf8: bool = False) -> None:
+    text = line.decode("utf-8" if is_utf8 else "ascii", "replace")
+    is_printable = "\N{REPLACEMENT CHARACTER}" not in text and text.removesuffix("\r\n").isprintable()
+    is_whole = _STATUS_LINE.match(line) is not None and text.endswith("\r\n")
+    _demand(is_printable and is_whole, "a reply begins with +OK or -ERR and printable text", line)
     _demand(len(line) <= MAX_STATUS_OCTETS, f"a status line has at most {MAX_STATUS_OCTETS} octets", line)
 
 

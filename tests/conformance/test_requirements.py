@@ -20,15 +20,16 @@ REQUIREMENTS = frozenset(
         ("C", range(1, 43)),
         ("Q", range(1, 43)),
         ("A", range(1, 12)),
+        ("U", range(1, 34)),
         ("H", range(1, 25)),
         ("H", range(53, 58)),
         ("H", range(59, 61)),
         ("H", range(64, 74)),
-        ("H", (79, 84, 86, 87, 95)),
+        ("H", (79, 84, 86, 87, 95, 97)),
     ]
     for number in numbers
 )
-"""What a server that offers USER, PASS, TOP, UIDL and CAPA is held against."""
+"""What a server that offers USER, PASS, TOP, UIDL, CAPA, UTF8 and LANG is held against."""
 
 OPEN_SECTIONS = "ATUNHE"
 """Sections of which single requirements may have a row, without all of them being demanded above."""
@@ -121,4 +122,4 @@ def expanded(text: str) -> str:
         letter, first, last = match.groups()
         return " ".join(f"{letter}-{number:03}" for number in range(int(first), int(last) + 1))
 
-    return re.sub(r"\b([PCAQHE])-(\d{3}) to \1-(\d{3})\b", numbers, text)
+    return re.sub(r"\b([PCATUNXQHE])-(\d{3}) to \1-(\d{3})\b", numbers, text)

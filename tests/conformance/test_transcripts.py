@@ -103,10 +103,10 @@ def test_a_transcript_says_what_it_shows(path: Path) -> None:
     comment = "".join(line for line in path.read_text("utf-8").partition("\n\n")[0].splitlines(keepends=True))
 
     assert re.match(r"# .*", comment)
-    assert re.search(r"\b[PCAQHE]-\d{3}\b", comment), "no requirement is named"
+    assert re.search(r"\b[PCATUNXQHE]-\d{3}\b", comment), "no requirement is named"
     assert all(line.startswith(("#", "@")) for line in comment.splitlines())
 
 
 def test_there_are_transcripts_of_every_kind() -> None:
     """A folder that is moved away does not go unnoticed."""
-    assert {path.parent.name for path in PATHS} == {"hostile", "quirks", "rfc1939", "rfc2449", "rfc3206"}
+    assert {path.parent.name for path in PATHS} == {"hostile", "quirks", "rfc1939", "rfc2449", "rfc3206", "rfc6856"}

@@ -139,6 +139,27 @@ def test_refusals_are_those_of_one_process_for_all(site: Site) -> None:
     assert 'reason="unknown user"' in site.server.log()
 
 
+def test_a_session_keeps_what_it_has_negotiated(site: Site) -> None:
+    """U-004, U-026: UTF-8 mode and language go with it into the process of the user; commands sent ahead do too."""
+    letter = FROM_LINE + b"Received: so that there is room for encoded-words\nSubject: caf\xc3\xa9\n\nhi\n\n"
+    spool = site.mail / "alice"
+    spool.write_bytes(letter)
+    with site.connect() as client:
+        commands = ["UTF8", "LANG de", "USER alice", f"PASS {PASSWORD}", "TOP 1 0", "DELE 1", "RSET"]
+        client.send("".join(f"{command}\r\n" for command in commands).encode())
+        replies = [client.line() for _ in range(4)]
+        assert replies[3] == b"+OK im Postfach sind 1 Nachrichten (73 Oktette)\r\n"
+        assert client.line() == b"+OK Anfang der Nachricht folgt\r\n"
+        assert b"\r\nSubject: caf\xc3\xa9\r\n" in client.body()
+        assert client.line() == "+OK Nachricht 1 gel\u00f6scht\r\n".encode()
+        client.line()
+        client.ask("QUIT")
+    with site.logged_in("alice") as client:
+        assert client.ask("TOP 1 0") == b"+OK top of message follows\r\n"
+        assert b"Subject: =?utf-8?b?Y2Fmw6k=?=\r\n" in client.body()
+        assert client.ask("LANG DE") == b"+OK de das ist Deutsch\r\n"
+
+
 def test_a_login_that_hangs_keeps_nobody_else_out(site: Site) -> None:
     """A module may sleep for ever; each login has a process of its own."""
     slow = [site.connect() for _ in range(20)]

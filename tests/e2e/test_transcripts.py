@@ -132,7 +132,7 @@ def answered(steps: Iterable[Step]) -> Iterator[tuple[Step, bytes]]:
         elif isinstance(step, ServerSays):
             if not has_more:
                 command = waiting.popleft()
-                is_list = command in {b"CAPA", b"LIST", b"UIDL"} or command.startswith((b"RETR ", b"TOP "))
+                is_list = command in {b"CAPA", b"LANG", b"LIST", b"UIDL"} or command.startswith((b"RETR ", b"TOP "))
                 has_more = is_list and step.octets.startswith(b"+OK")
             elif step.octets == b".":
                 has_more = False

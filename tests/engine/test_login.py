@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from popframe import State
+from popframe.engine import Policy, Utf8Support
 from popframe.testing import EngineServer, Transcript
 from popframe.testing.engine_server import EngineTransport
 from popframe.testing.transcript import User
@@ -18,7 +19,8 @@ THREE = [b"Subject: a\n\nhi\n", b"Subject: b\n\nthere\n", b"Subject: c\n\n.\n"]
 
 
 @pytest.mark.parametrize(
-    "name", [b"alice\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"al\xe2\x80\xa8ice", b"\xc2\x85", b"a\xc2\xadlice"]
+    "name",
+    [b"alice\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"al\xe2\x80\xa8ice", b"\xc2\x85", b"a\xe2\x80\x8elice", b"\xc2\xad"],
 )
 def test_a_user_name_is_printable_text_in_utf_8(connect: Connect, name: bytes) -> None:
     """H-009: anything else is refused at USER, and PASS finds no name (RFC 1939 section 7)."""
@@ -45,7 +47,8 @@ def test_a_user_name_is_printable_text_in_utf_8(connect: Connect, name: bytes) -
 )
 def test_a_password_is_every_octet_behind_the_one_space(password: bytes) -> None:
     """A-005, Q-015: blanks count, and so do octets that are no text in any encoding (RFC 1939 section 7)."""
-    server = EngineServer(Transcript("login", (User("alice", password),), ()))
+    policy = Policy(utf8=Utf8Support.MESSAGES)
+    server = EngineServer(Transcript("login", (User("alice", password),), (), policy))
     right, longer, shorter = server.connect(), server.connect(), server.connect()
     right.send(b"user alice \r\npass " + password + b"\r\n")
     longer.send(b"user alice \r\npass " + password + b" \r\n")

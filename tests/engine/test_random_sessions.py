@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from popframe import Account, IncomingMessage, Maildrop, Outcome
-from popframe.engine import Policy
+from popframe.engine import AsciiMode, Policy
 from popframe.testing import EngineServer, MemoryStore, Transcript
 from popframe.testing.engine_server import ARRIVED
 from popframe.testing.transcript import User
 
 ALICE = Account("alice")
 
-SCENE = Transcript("random", (User("alice", b"secret"),), (), Policy(max_bad_commands=1_000_000))
-"""Bad commands end no session here; that limit has tests of its own."""
+SCENE = Transcript(
+    "random", (User("alice", b"secret"),), (), Policy(max_bad_commands=1_000_000, ascii_mode=AsciiMode.AS_IS)
+)
+"""Bad commands end no session here, and messages come as they are; limits and surrogates have tests of their own."""
 
 STEPS = 30
 """Batches and ends of sessions in one example: several sessions on one maildrop."""

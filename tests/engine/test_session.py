@@ -377,7 +377,7 @@ def test_the_summary_of_a_failure_says_that_nothing_was_removed(
     failure: str, commands: list[str], outcome: Outcome
 ) -> None:
     """P-073: what is marked is still there when the update failed or did not come (RFC 1939 section 6)."""
-    scene = parse_transcript(f"@ messages 2 Subject: a\\n\\nhi\\n\n@ failure {failure}\nC: x\n")
+    scene = parse_transcript(f"@ messages 2 S: a\\n\\nhi hi hi\\n\n@ failure {failure}\nC: x\n")
     client = EngineServer(scene).connect()
     client.log_in("alice", "secret")
     client.ask(*commands)

@@ -79,10 +79,11 @@ def test_only_what_works_is_announced_and_what_works_is_valid() -> None:
     table = CommandTable(Policy())
     lines = capabilities(table, State.AUTHORIZATION)
 
-    assert {"USER", "TOP", "UIDL"} < set(lines)
+    assert {"USER", "TOP", "UIDL", "UTF8 USER", "LANG"} < set(lines)
     assert b"USER" in table.commands(State.AUTHORIZATION, Channel.TRUSTED)
-    assert {b"TOP", b"UIDL"} < set(table.commands(State.TRANSACTION, Channel.TRUSTED))
-    for verb in ("SASL", "APOP", "STLS", "LAST", "RPOP", "XTND", "UTF8", "LANG", "AUTH"):
+    assert {b"UTF8", b"LANG"} < set(table.commands(State.AUTHORIZATION, Channel.TRUSTED))
+    assert {b"TOP", b"UIDL", b"LANG"} < set(table.commands(State.TRANSACTION, Channel.TRUSTED))
+    for verb in ("SASL", "APOP", "STLS", "LAST", "RPOP", "XTND", "AUTH"):
         assert not any(line.partition(" ")[0] == verb for line in lines)
         assert not table.knows(verb.encode())
 
@@ -146,4 +147,5 @@ def test_the_verbs_of_the_engine_are_reserved() -> None:
     """No plugin can take the place of RFC 1939's commands."""
     assert reserved_verbs() == {
         "CAPA", "STLS", "USER", "PASS", "QUIT", "STAT", "LIST", "RETR", "DELE", "NOOP", "RSET", "TOP", "UIDL",
+        "UTF8", "LANG",
     }  # fmt: skip

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popframe import errors
+from popframe.engine import Negotiated
 from popframe.errors import AuthenticationFailed, HookContractError, MaildropInUse, PermanentFailure, TemporaryFailure
 from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
 from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, LoginRequest
@@ -93,7 +94,8 @@ def test_a_process_that_says_nothing_is_not_waited_for(ends: Ends) -> None:
         ends[0].receive_account(1)
 
 
-def test_a_session_goes_its_way(ends: Ends) -> None:
+@pytest.mark.parametrize("negotiated", [Negotiated(), Negotiated(is_utf8=True, language="de")])
+def test_a_session_goes_its_way(ends: Ends, negotiated: Negotiated) -> None:
     """Account, leave to open, ready, leave to go on with what was sent, summary."""
     front, process = ends
     unread = bytes(range(256)) * 256
@@ -103,8 +105,8 @@ def test_a_session_goes_its_way(ends: Ends) -> None:
     assert process.may_open()
     process.send_ready()
     front.receive_ready(5)
-    front.send_go_on(unread)
-    assert process.receive_unread() == unread
+    front.send_go_on(negotiated, unread)
+    assert process.receive_go_on() == (negotiated, unread)
     assert len(unread) < MAX_MESSAGE_OCTETS
     summary = SessionSummary("s", Peer("::1", 1), "alice", Outcome.TIMED_OUT, 1.5, retr_count=2, left_octets=2**40)
     process.send_summary(summary)
@@ -117,7 +119,7 @@ def test_a_front_that_wants_no_more_is_understood(ends: Ends) -> None:
     front.close()
 
     assert not process.may_open()
-    assert process.receive_unread() is None
+    assert process.receive_go_on() is None
 
 
 def test_a_stop_is_seen_without_being_waited_for(ends: Ends) -> None:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from popframe.engine import NEEDED_BEYOND_ASCII
 from popframe.errors import ConfigError
 from popframe.plugins import Preparation, close_preparations
 from popframe.server import log, privilege, startup
@@ -71,6 +72,8 @@ def _serve(
     session_id = f"{secrets.token_hex(4)}-1"
     if configuration.server.look_up_client_names:
         importlib.import_module("encodings.idna")  # while it can still be read
+    for module in NEEDED_BEYOND_ASCII:
+        importlib.import_module(module)
     with _gate(configuration) as gate:
         run_as = configuration.server.run_as
         certificates = startup.load_certificates(configuration.tls) if gate is None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 
-from popframe.engine import Handover
+from popframe.engine import Handover, Negotiated
 from popframe.errors import TemporaryFailure
 from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary
 from popframe.server.backend import HookBackend
@@ -97,10 +97,10 @@ class _Elsewhere:
         self._is_over = False
         self._was_stopped = False
 
-    def go_on(self, unread: bytes) -> SessionSummary:
+    def go_on(self, negotiated: Negotiated, unread: bytes) -> SessionSummary:
         """Let it go on, and wait for its end."""
         try:
-            self._channel.send_go_on(unread)
+            self._channel.send_go_on(negotiated, unread)
             if self._relay is not None:
                 self._relay.run()
             summary = self._channel.receive_summary()

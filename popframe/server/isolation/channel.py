@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from popframe import errors
+from popframe.engine import Negotiated
 from popframe.errors import HookContractError, PopframeError, TemporaryFailure
 from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary, Tls
 
@@ -24,6 +25,7 @@ MAX_REASON_CHARACTERS = 4096
 """A traceback fits; a plugin that writes a novel is cut."""
 
 _OPEN, _GO_ON, _STOP = b"o", b"g", b"s"
+_END_OF_FIELDS = b"\n"
 _LENGTH = struct.Struct("@ll")
 
 
@@ -160,9 +162,9 @@ class Channel:
         except OSError as exc:
             raise TemporaryFailure(f"the session's process is gone: {exc.strerror}") from exc
 
-    def send_go_on(self, unread: bytes) -> None:
-        """Let it answer the client, and go on with what the client has sent already."""
-        self._end.send(_GO_ON + unread)
+    def send_go_on(self, negotiated: Negotiated, unread: bytes) -> None:
+        """Let it answer the client, as that has negotiated, and go on with what the client has sent already."""
+        self._end.send(_GO_ON + json.dumps(asdict(negotiated)).encode() + _END_OF_FIELDS + unread)
 
     def send_stop(self) -> None:
         """Tell it that the server is being stopped."""
@@ -172,10 +174,13 @@ class Channel:
         """Wait for leave to open the maildrop; False when the front wants nothing more."""
         return self._end.recv(MAX_MESSAGE_OCTETS) == _OPEN
 
-    def receive_unread(self) -> bytes | None:
+    def receive_go_on(self) -> tuple[Negotiated, bytes] | None:
         """Wait for leave to go on; None when the front wants nothing more."""
         message = self._end.recv(MAX_MESSAGE_OCTETS)
-        return message[1:] if message[:1] == _GO_ON else None
+        if message[:1] != _GO_ON:
+            return None
+        fields, _, unread = message[1:].partition(_END_OF_FIELDS)
+        return Negotiated(**json.loads(fields)), unread
 
     def is_stopped(self) -> bool:
         """Tell whether the server is being stopped."""

@@ -76,15 +76,16 @@ def run_session(admission: Admission, service: Service, patience_seconds: float)
     status = 1
     try:
         signal.setitimer(signal.ITIMER_REAL, patience_seconds)
-        session, greeting = _admit(admission, service)
+        session = _admit(admission, service)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        unread = admission.channel.receive_unread()
-        if unread is None:
+        going_on = admission.channel.receive_go_on()
+        if going_on is None:
             session.abort(Outcome.DISCONNECTED)
         else:
+            negotiated, unread = going_on
             connection = UserConnection(Transport(admission.connection), session, service.timers)
             connection.channel = admission.channel
-            connection.go_on(greeting, unread)
+            connection.go_on(session.answer_login(negotiated), unread)
         admission.channel.send_summary(session.summary(admission.request.session_id, 0.0))
         status = 0
     except _Refused:
@@ -100,8 +101,8 @@ class _Refused(Exception):
     """The front was told why, or wants nothing more."""
 
 
-def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
-    """Log in; return the session in its TRANSACTION state, and the line that says so.
+def _admit(admission: Admission, service: Service) -> Session:
+    """Log in; return the session in its TRANSACTION state.
 
     Raises:
         _Refused: The login is refused, and the front knows it.
@@ -121,7 +122,7 @@ def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
         privilege.become_account(account, keep, may_gain=service.hooks.starts_setgid_programs)
         login = opened(service.hooks, request.peer, account)
         session = Session(request.peer, UserBackend(request.session_id, request.peer), service.policy, service.table)
-        line = session.continue_from(login)
+        session.continue_from(login)
         channel.send_ready()
     except (PopframeError, OSError) as error:
         if not isinstance(error, PopframeError):
@@ -129,7 +130,7 @@ def _admit(admission: Admission, service: Service) -> tuple[Session, bytes]:
             log_event("session-failed", {"session": request.session_id, "trace": trace}, logging.ERROR)
         channel.send_refusal(error)
         raise _Refused from error
-    return session, line
+    return session
 
 
 class UserConnection(Connection):
