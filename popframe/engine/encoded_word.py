@@ -36,7 +36,6 @@ _PARAMETER = re.compile(
 )
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
-_QUESTION_MARKS = bytes(range(0x80)) + b"?" * 0x80
 
 
 def _spellings(escape: bytes, safe: str) -> list[bytes]:
@@ -60,11 +59,6 @@ def declared_charset(header: bytes) -> str:
     return charset if is_known else UNKNOWN_CHARSET
 
 
-def question_marks(octets: bytes) -> bytes:
-    """Return octets of the same number with a question mark for each that is beyond ASCII."""
-    return octets.translate(_QUESTION_MARKS)
-
-
 def field_in_ascii(field: bytes, charset: str) -> bytes:
     """Return a header field in ASCII that says the same.
 
@@ -83,7 +77,7 @@ def field_in_ascii(field: bytes, charset: str) -> bytes:
         value = encoder.unstructured(encoder.parameters(value))
     else:
         value = encoder.unstructured(value)
-    return question_marks(field[:start] + value + b"\r\n")
+    return field[:start] + value + b"\r\n"
 
 
 class _Encoder:

@@ -2,7 +2,9 @@
 
 Rule of this file: a surrogate has exactly as many octets as the message. Sizes are told before anybody has looked at a
 header, and what has been told must be true (RFC 1939 section 11). Text beyond ASCII takes more room when it is encoded;
-the room is that of signatures, which do not fit a surrogate any more, and of the oldest trace fields.
+the room is that of signatures, which do not fit a surrogate any more, and of the oldest trace fields. Where that is not
+enough the message is sent as it is, against the RFC: most clients remove what they have fetched, and letters that are
+replaced by something shorter would be lost for good.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from popframe.engine.encoded_word import declared_charset, field_in_ascii, question_marks
+from popframe.engine.encoded_word import declared_charset, field_in_ascii
 
 MAX_HEADER_OCTETS = 32 * 1024
-"""Longest header that is held in memory. Of a longer one each octet beyond ASCII becomes a question mark."""
+"""Longest header that is held in memory. A longer one is sent as it is."""
 
 MARK = b"X-Popframe-Surrogate: yes"
 """The field that says what this is, and fills what room is left."""
@@ -56,8 +58,7 @@ def _looked_at(head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
     elif len(head) <= MAX_HEADER_OCTETS:
         yield surrogate_header(head)
     else:
-        yield question_marks(head)
-        yield from _rest_of_long_header(head[-2:], pieces)
+        yield head
     yield from pieces
 
 
@@ -98,7 +99,7 @@ def _gathered(head: bytes, pieces: Iterator[bytes]) -> tuple[bytes, int]:
 
 
 def surrogate_header(header: bytes) -> bytes:
-    """Return a header in ASCII of the same length; one that is in ASCII as it is.
+    """Return a header in ASCII of the same length; one that is in ASCII, or has no room for that, as it is.
 
     Args:
         header: Fields with CRLF at the end of every line, without the blank line.
@@ -115,8 +116,8 @@ def surrogate_header(header: bytes) -> bytes:
             break
         room += len(fields[number])
         fields[number] = b""
-    if room < 0:
-        return question_marks(header)
+    if room < 0 or not all(map(bytes.isascii, fields)):
+        return header
     return b"".join(fields) + _mark(room)
 
 
@@ -133,23 +134,6 @@ def _mark(room: int) -> bytes:
     for at in range(_MARK_LINE_OCTETS - len(MARK), room - 3, _MARK_LINE_OCTETS + 1):
         filling[at : at + 3] = b"\r\n "
     return MARK + bytes(filling) + b"\r\n"
-
-
-def _rest_of_long_header(before: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what is left of a header, up to the piece in which it ends.
-
-    Args:
-        before: The last two octets before it.
-        pieces: What comes then; those after the last of the header are left there.
-    """
-    for piece in pieces:
-        octets = before + piece
-        end = octets.find(_HEADER_END)
-        if end >= 0:
-            yield question_marks(octets[2 : end + 2]) + octets[max(end + 2, 2) :]
-            return
-        yield question_marks(piece)
-        before = octets[-2:]
 
 
 def _blank_line(head: bytes, searched: int = 0) -> int:
