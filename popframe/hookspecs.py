@@ -28,6 +28,7 @@ from popframe.model import (
     Maildrop,
     Peer,
     PlainCredentials,
+    SessionHold,
     SessionSummary,
     StoredSecret,
 )
@@ -121,6 +122,27 @@ def popframe_authorize(peer: Peer, account: Account) -> None:
         AuthenticationFailed: It may not. The client gets the same words as for a wrong password.
         LoginDelayed: It was here too short a time ago.
         TemporaryFailure: Nobody may log in at present.
+    """
+
+
+@hookspec
+def popframe_open_session(peer: Peer, account: Account) -> SessionHold | None:
+    """Check: begin what lasts as long as this session, such as a PAM session, or an entry among those who are here.
+
+    Called when everybody has let the account in, before anything of its mail is touched, and with
+    ``isolation = "per-user"`` before the process becomes the user. It is the object that
+    :func:`popframe_authenticate` has returned. What an earlier plugin has begun ends when a later one refuses, or when
+    the maildrop cannot be opened.
+
+    Args:
+        peer: Where the client connects from.
+        account: Who logs in.
+
+    Returns:
+        What is to be held open until the end of the session, by whichever process then serves it, or None.
+
+    Raises:
+        TemporaryFailure: It cannot begin now, so there is no session.
     """
 
 

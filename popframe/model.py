@@ -202,6 +202,22 @@ class SessionSummary:
     left_octets: int = 0
 
 
+class SessionHold(Protocol):
+    """Something open that lasts as long as a session: a socket, a file, anything with a descriptor.
+
+    The process that serves the session holds it open, one that has become the user too, and closes it at the end.
+    Whoever has the other end learns so that the session is over, even when that process was killed.
+    """
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+    def close(self) -> None:
+        """Close it; called when the session is over and its process goes on."""
+        ...
+
+
 class Maildrop(Protocol):
     """One user's messages, as they were when the session opened them (RFC 1939 section 4).
 

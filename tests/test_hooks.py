@@ -25,7 +25,7 @@ from popframe import (
     TemporaryFailure,
     hookimpl,
 )
-from popframe.plugins import FoundPlugin, Hooks, build_hooks
+from popframe.plugins import FoundPlugin, Hooks, build_hooks, release
 from popframe.plugins.inspection import inspect_class
 
 PEER = Peer("192.0.2.1", 1024, "192.0.2.2", 110)
@@ -125,7 +125,10 @@ DECIDE: dict[str, tuple[Call, object, object]] = {
 }
 """By hook: how it is called, an answer, and what comes out when nobody answers."""
 
-CHECK: dict[str, Call] = {"popframe_authorize": lambda hooks: hooks.authorize(PEER, ALICE)}
+CHECK: dict[str, Call] = {
+    "popframe_authorize": lambda hooks: hooks.authorize(PEER, ALICE),
+    "popframe_open_session": lambda hooks: hooks.open_session(PEER, ALICE),
+}
 
 REPORT: dict[str, tuple[Call, dict[str, object]]] = {
     "popframe_before_maildrop_opens": (
@@ -226,6 +229,8 @@ def test_failure_is_temporary_and_never_falls_through(hook: str, caplog: pytest.
         ("popframe_lookup_secret", StoredSecret(ALICE, "scram-sha-1", b"x"), "asked for scheme 'plain' and returned"),
         ("popframe_authorize", False, "returned False instead of None"),
         ("popframe_authorize", True, "returned True instead of None"),
+        ("popframe_open_session", "open", "returned str, which lacks fileno, close"),
+        ("popframe_open_session", True, "returned bool, which lacks fileno, close"),
         ("popframe_open_maildrop", ALICE, "returned Account, which lacks message_octets, message_uids, read_message"),
         ("popframe_deliver_message", False, "returned False instead of True or None"),
         ("popframe_deliver_message", 1, "returned int instead of True or None"),
@@ -285,6 +290,58 @@ def test_every_plugin_is_asked_to_authorize() -> None:
     assert asked == ["first", "second"]
 
 
+# --- what lasts as long as a session
+
+
+class Hold:
+    """Something open; notes when it is closed."""
+
+    def __init__(self, name: str, closed: list[str], error: Exception | None = None) -> None:
+        self._name = name
+        self._closed = closed
+        self._error = error
+
+    def fileno(self) -> int:
+        """Return a descriptor."""
+        return 0
+
+    def close(self) -> None:
+        """Take note."""
+        self._closed.append(self._name)
+        if self._error is not None:
+            raise self._error
+
+
+def test_every_plugin_may_begin_what_lasts_as_long_as_a_session() -> None:
+    """In order; one that has nothing returns None; they end in the opposite order, whatever one of them raises."""
+    closed: list[str] = []
+    hooks = build(
+        plugin("first", "popframe_open_session", lambda: Hold("first", closed)),
+        plugin("second", "popframe_open_session", lambda: None),
+        plugin("third", "popframe_open_session", lambda: Hold("third", closed, OSError("broken"))),
+    )
+    held = hooks.open_session(PEER, ALICE)
+    assert (len(held), closed) == (2, [])
+    release(held)
+
+    assert closed == ["third", "first"]
+
+
+@pytest.mark.parametrize("answer", [raiser(TemporaryFailure("no session")), raiser(ZeroDivisionError()), lambda: "odd"])
+def test_what_was_begun_ends_when_a_later_plugin_refuses(answer: Callable[[], object]) -> None:
+    """Nothing is left open of a login that was refused; nobody else is asked."""
+    closed: list[str] = []
+    hooks = build(
+        plugin("first", "popframe_open_session", lambda: Hold("first", closed)),
+        plugin("second", "popframe_open_session", answer),
+        plugin("third", "popframe_open_session", noting(closed, "third")),
+    )
+    with pytest.raises((TemporaryFailure, HookContractError)):
+        hooks.open_session(PEER, ALICE)
+
+    assert closed == ["first"]
+
+
 # --- Report
 
 
@@ -341,6 +398,7 @@ def test_report_hands_over_its_arguments(hook: str) -> None:
         ("popframe_authenticate", {"peer": PEER, "credentials": CREDENTIALS}),
         ("popframe_lookup_secret", {"peer": PEER, "username": "alice", "scheme": "plain"}),
         ("popframe_authorize", {"peer": PEER, "account": ALICE}),
+        ("popframe_open_session", {"peer": PEER, "account": ALICE}),
         ("popframe_open_maildrop", {"account": ALICE}),
         ("popframe_deliver_message", {"account": ALICE, "message": MESSAGE}),
     ],
@@ -371,6 +429,10 @@ def recorder(hook: str, got: dict[str, object]) -> type:
 
         @hookimpl
         def popframe_authorize(self, account: Account, peer: Peer) -> None:
+            got.update(peer=peer, account=account)
+
+        @hookimpl
+        def popframe_open_session(self, account: Account, peer: Peer) -> None:
             got.update(peer=peer, account=account)
 
         @hookimpl

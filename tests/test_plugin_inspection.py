@@ -75,7 +75,7 @@ def test_option_that_would_change_the_order_is_told(reasons: Reasons, option: st
     [
         ("@hookimpl\ndef popframe_authenticat(self): ...", "popframe_authenticat", "popframe_authenticate"),
         ("@hookimpl\ndef popframe_auth(self): ...", "popframe_auth", "popframe_authorize"),
-        ("@hookimpl(specname='popframe_open')\ndef f(self): ...", "popframe_open", "popframe_open_maildrop"),
+        ("@hookimpl(specname='popframe_open_mail')\ndef f(self): ...", "popframe_open_mail", "popframe_open_maildrop"),
     ],
 )
 def test_misspelt_hook_is_told_with_the_nearest_name(reasons: Reasons, body: str, hook: str, suggestion: str) -> None:

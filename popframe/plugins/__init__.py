@@ -3,7 +3,7 @@
 from popframe.plugins.building import build_hooks, missing_roles
 from popframe.plugins.description import PluginDescription, describe_plugins
 from popframe.plugins.discovery import FoundPlugin, PluginProblem, find_plugins, plugin_name
-from popframe.plugins.hooks import Hooks
+from popframe.plugins.hooks import Hooks, release
 from popframe.plugins.preparation import Preparation, close_preparations, prepare_plugins
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "missing_roles",
     "plugin_name",
     "prepare_plugins",
+    "release",
 ]

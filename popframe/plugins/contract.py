@@ -13,10 +13,13 @@ from typing import cast
 
 from popframe.errors import HookContractError
 from popframe.extension import Command, CommandContext, Mechanism
-from popframe.model import Account, Maildrop, StoredSecret
+from popframe.model import Account, Maildrop, SessionHold, StoredSecret
 
 MAILDROP_METHODS = ("message_octets", "message_uids", "read_message", "commit", "close")
 """The methods of :class:`popframe.Maildrop`."""
+
+HOLD_METHODS = ("fileno", "close")
+"""The methods of :class:`popframe.SessionHold`."""
 
 LARGEST_ID = 2**32 - 2
 """Largest user or group id on Linux; the one above means "none" (chown(2)), and a larger one is cut to another id."""
@@ -76,6 +79,15 @@ def accept_maildrop(source: str, answer: object) -> Maildrop:
         with contextlib.suppress(Exception):  # the error to tell is the one below
             cast("Maildrop", answer).close()  # it may hold a lock
     raise HookContractError(f"{source} returned {type(answer).__name__}, which lacks {', '.join(missing)}")
+
+
+def accept_hold(source: str, answer: object) -> SessionHold:
+    """Take what has a descriptor and can be closed."""
+    missing = [name for name in HOLD_METHODS if not callable(getattr(answer, name, None))]
+    if missing:
+        lacking = ", ".join(missing)
+        raise HookContractError(f"{source} returned {type(answer).__name__}, which lacks {lacking}")
+    return cast("SessionHold", answer)
 
 
 def accept_delivered(source: str, answer: object) -> bool:

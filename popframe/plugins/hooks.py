@@ -7,7 +7,7 @@ start-up, so that every error names its plugin, a failing Report stops no other,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from popframe.model import (
     Maildrop,
     Peer,
     PlainCredentials,
+    SessionHold,
     SessionSummary,
     StoredSecret,
 )
@@ -85,6 +86,7 @@ class Hooks:
         self._authenticate = resolved("popframe_authenticate")
         self._lookup_secret = resolved("popframe_lookup_secret")
         self._authorize = resolved("popframe_authorize")
+        self._open_session = resolved("popframe_open_session")
         self._open_maildrop = resolved("popframe_open_maildrop")
         self._deliver_message = resolved("popframe_deliver_message")
         self._before_maildrop_opens = resolved("popframe_before_maildrop_opens")
@@ -133,6 +135,20 @@ class Hooks:
         for implementation in self._authorize:
             contract.accept_nothing(implementation.source, _ask(implementation, arguments))
 
+    def open_session(self, peer: Peer, account: Account) -> tuple[SessionHold, ...]:
+        """Let every plugin begin what lasts as long as the session; the first that raises decides, and ends it all."""
+        arguments = {"peer": peer, "account": account}
+        held: list[SessionHold] = []
+        try:
+            for implementation in self._open_session:
+                answer = _ask(implementation, arguments)
+                if answer is not None:
+                    held.append(contract.accept_hold(implementation.source, answer))
+        except BaseException:
+            release(held)
+            raise
+        return tuple(held)
+
     # --- Report
 
     def before_maildrop_opens(self, peer: Peer, account: Account) -> None:
@@ -154,6 +170,15 @@ class Hooks:
         """Tell every plugin that a session is over."""
         if self._session_ended:
             _report(self._session_ended, {"summary": summary})
+
+
+def release(held: Iterable[SessionHold]) -> None:
+    """End what :meth:`Hooks.open_session` has begun, the last first; one that cannot be closed is logged."""
+    for hold in reversed(tuple(held)):
+        try:
+            hold.close()
+        except Exception:
+            _logger.exception("%s cannot be closed", type(hold).__name__)
 
 
 def _decide(

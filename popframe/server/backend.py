@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from popframe.authorization import LoginRules
 from popframe.engine import Handover, Login
 from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, PopframeError, Refusal
-from popframe.model import LoginFailure, Peer, PlainCredentials
-from popframe.plugins import Hooks
+from popframe.model import LoginFailure, Peer, PlainCredentials, SessionHold
+from popframe.plugins import Hooks, release
 from popframe.server.admission import admitted, opened
 from popframe.server.scoreboard import FrontBoard
 from popframe.server.session_log import SessionLog
@@ -65,7 +65,13 @@ class HookBackend:
         self.hooks = hooks
         self.rules = rules
         self.place = place
+        self._held: tuple[SessionHold, ...] = ()
         self._log = SessionLog(session_id, peer)
+
+    def close(self) -> None:
+        """End what plugins have begun with the login; called when the session is over."""
+        held, self._held = self._held, ()
+        release(held)
 
     def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login | Handover:
         """Ask the plugins who this is, whether it may come in, and for its maildrop."""
@@ -90,8 +96,10 @@ class HookBackend:
         account = admitted(self.hooks, self.rules, self.peer, credentials)
         self.place.enter_user(account.username)
         try:
+            self._held = self.hooks.open_session(self.peer, account)
             return opened(self.hooks, self.peer, account)
         except BaseException:
+            self.close()
             self.place.leave_user()
             raise
 

@@ -68,6 +68,7 @@ class HostedSession:
         backend: HookBackend = HookBackend(session_id, peer, service.hooks, service.rules, place)
         if service.door is not None:
             backend = GateBackend(backend, service.door, transport)
+        self._backend = backend
         self._session = Session(peer, backend, service.policy, service.table)
         self.connection = Connection(
             transport, self._session, service.timers, service.certificates, speaks_tls=speaks_tls
@@ -86,6 +87,7 @@ class HostedSession:
         except Exception:  # a defect of ours ends one session, not whoever hosts it
             _logger.exception("session %s failed", self._id)
         finally:
+            self._backend.close()
             self._board.leave(self._slot)
             summary = self._session.summary(self._id, time.monotonic() - self._started)
             self._hooks.session_ended(summary)

@@ -16,8 +16,10 @@ from popframe import (
     AuthenticationFailed,
     LoginFailure,
     Maildrop,
+    MaildropInUse,
     Peer,
     PlainCredentials,
+    SessionHold,
     hookimpl,
 )
 from popframe.authorization import LoginRules
@@ -43,6 +45,7 @@ ACCOUNTS = {
     "root": Account("root", uid=0, gid=0, shell="/bin/sh"),
     "www-data": Account("www-data", uid=33, gid=33, shell="/bin/sh"),
     "virtual": Account("virtual"),
+    "full": Account("full"),
     "banned": Account("banned"),
     "grouped": Account("grouped", uid=1002, gid=0, shell="/bin/sh"),
     "stranger": Account("stranger", uid=1003, gid=1003, shell="/bin/sh"),
@@ -83,6 +86,21 @@ class Doors:
         return b"".join(octets for buffers in session.output() for octets in buffers).splitlines(keepends=True)[-1]
 
 
+class Hold:
+    """What lasts as long as a session, and notes its end."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    def fileno(self) -> int:
+        """Return a descriptor."""
+        return 0
+
+    def close(self) -> None:
+        """Take note."""
+        self._asked.append("end")
+
+
 def _plugin(asked: list[str], failures: list[LoginFailure]) -> type:
     """Return a plugin that knows everybody by one password, an empty one would do too, and notes what it is asked."""
     store = MemoryStore()
@@ -100,8 +118,15 @@ def _plugin(asked: list[str], failures: list[LoginFailure]) -> type:
             asked.append(f"authorize {account.username}")
 
         @hookimpl
+        def popframe_open_session(self, account: Account) -> SessionHold:
+            asked.append(f"begin {account.username}")
+            return Hold(asked)
+
+        @hookimpl
         def popframe_open_maildrop(self, account: Account) -> Maildrop | None:
             asked.append(f"open {account.username}")
+            if account.username == "full":
+                raise MaildropInUse("somebody else has it")
             return store.popframe_open_maildrop(account)
 
         @hookimpl
@@ -147,7 +172,7 @@ each_refused = pytest.mark.parametrize(("username", "peer", "reason"), REFUSED, 
 def test_who_may_log_in_does(doors: Doors, username: str) -> None:
     """The rules stand between the password and the plugins' own (A-010)."""
     assert doors.log_in(username).startswith(b"+OK")
-    assert doors.asked == [f"authenticate {username}", f"authorize {username}", f"open {username}"]
+    assert doors.asked == [f"{step} {username}" for step in ("authenticate", "authorize", "begin", "open")]
 
 
 @each_refused
@@ -165,6 +190,24 @@ def test_refused_by_a_rule_sounds_like_a_wrong_password(
     assert told.reason.startswith(reason)
     assert unknown.reason == "unknown user"
     assert "secret" not in caplog.text
+
+
+def test_what_was_begun_with_the_login_ends_with_the_session(doors: Doors) -> None:
+    """Once, and not before."""
+    backend = doors.backend()
+    backend.log_in(PlainCredentials("alice", b"secret"))
+    assert "end" not in doors.asked
+    backend.close()
+    backend.close()
+
+    assert doors.asked[-3:] == ["begin alice", "open alice", "end"]
+
+
+def test_what_was_begun_ends_at_once_when_the_maildrop_cannot_be_opened(doors: Doors) -> None:
+    """The login is refused, so there is no session."""
+    assert doors.log_in("full").startswith(b"-ERR [IN-USE]")
+
+    assert doors.asked[-3:] == ["begin full", "open full", "end"]
 
 
 @each_refused

@@ -67,7 +67,7 @@ def load_library() -> None:
     pam.PamAuthenticator()
 
 
-def ask_pam(service: str, question: Question) -> Answer:
+def ask_pam(service: str, question: Question, *, keeps_handle: bool = False) -> tuple[Answer, pam.PamAuthenticator]:
     """Ask whether this user may log in with this password; may block for as long as a module likes.
 
     Empty passwords are refused whatever the modules' options say (PAM_DISALLOW_NULL_AUTHTOK). The password is never
@@ -77,22 +77,35 @@ def ask_pam(service: str, question: Question) -> Answer:
     Args:
         service: Name of the service, in lower case as libpam has it.
         question: Who, with what, and from where.
+        keeps_handle: Leave pam_end(3) to the caller.
+
+    Returns:
+        The answer, and the handle.
     """
+    handle = _authenticator(question.address)
     try:
         require_service_file(service)
     except NoServiceFile as error:
-        return Unavailable(str(error))
-    handle = _authenticator(question.address)
+        return Unavailable(str(error)), handle
     is_right = handle.authenticate(
-        question.username, question.password, service=service, encoding=ANY_OCTETS, resetcreds=False
+        question.username,
+        question.password,
+        service=service,
+        call_end=not keeps_handle,
+        encoding=ANY_OCTETS,
+        resetcreds=False,
     )
     if is_right:
-        return _account(question.username)
+        return _account(question.username), handle
     reason = REFUSALS.get(handle.code)
     if reason is not None:
-        return Refused(_with_messages(reason, handle.messages))
-    trouble = TROUBLES.get(handle.code, f"{handle.reason} (PAM result {handle.code})")
-    return Unavailable(_with_messages(trouble, handle.messages))
+        return Refused(with_messages(reason, handle.messages)), handle
+    return Unavailable(with_messages(trouble(handle), handle.messages)), handle
+
+
+def trouble(handle: pam.PamAuthenticator) -> str:
+    """Return words for the last result, one that says nothing about the user."""
+    return TROUBLES.get(handle.code, f"{handle.reason} (PAM result {handle.code})")
 
 
 def _authenticator(address: bytes) -> pam.PamAuthenticator:
@@ -129,7 +142,7 @@ def _account(username: bytes) -> Answer:
     return Accepted(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
 
 
-def _with_messages(reason: str, messages: list[str]) -> str:
+def with_messages(reason: str, messages: list[str]) -> str:
     """Add what the modules said, less their prompts."""
     said = [" ".join(text.split()) for text in messages if not text.rstrip().endswith(":")]
     whole = "; ".join([reason, *filter(None, said)]).replace("\0", "")

@@ -32,6 +32,11 @@ def end_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def outlive_parent() -> None:
+    """Undo :func:`end_with_parent`."""
+    _prctl(PR_SET_PDEATHSIG, 0)
+
+
 def descendants(pid: int) -> list[int]:
     """Return the process ids of all descendants, children before their own; none where the kernel does not tell."""
     try:

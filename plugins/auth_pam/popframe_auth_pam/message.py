@@ -18,6 +18,13 @@ MAX_ADDRESS_OCTETS = 64
 MAX_MESSAGE_OCTETS = 16_384
 """Longest datagram: a question is 1,100 octets at most, an answer has two paths (PATH_MAX is 4,096 octets)."""
 
+SESSIONS = "sessions"
+"""The verifier's last argument, where PAM sessions are to be opened."""
+
+OPEN, OPENED = b"open", b"opened"
+"""Once a password was accepted: the wish for a PAM session, and that there is one. Any other answer is an
+:class:`Unavailable`. The session is closed when the socket of the answer is."""
+
 READY = b"ready"
 """What the verifier says first, when it can work; anything else says why not."""
 
@@ -37,10 +44,12 @@ class Limits:
     Attributes:
         timeout_seconds: How long an attempt may take.
         at_once: How many there may be at the same time.
+        opens_sessions: Whoever was accepted may have a PAM session.
     """
 
     timeout_seconds: float
     at_once: int = MAX_ATTEMPTS
+    opens_sessions: bool = False
 
 
 @dataclass(frozen=True, slots=True)

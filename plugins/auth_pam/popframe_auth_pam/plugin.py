@@ -1,12 +1,13 @@
-"""The plugin: hands every name and password to the verifier, and its answer to the server."""
+"""The plugin: hands every name and password to the verifier, and its answer to the server; and the end of a session."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
+from dataclasses import dataclass, field
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from popframe import (
     Account,
@@ -14,11 +15,12 @@ from popframe import (
     Peer,
     PlainCredentials,
     PluginSettings,
+    SessionHold,
     TemporaryFailure,
     hookimpl,
 )
 from popframe_auth_pam.message import Accepted, Limits, Question, Refused, Unavailable
-from popframe_auth_pam.verifier_process import VerifierProcess
+from popframe_auth_pam.verifier_process import Exchange, VerifierProcess
 
 MAX_TIMEOUT_SECONDS = 600
 """Clients have given up long before; a larger number is a slip of the unit."""
@@ -45,19 +47,20 @@ class AuthPamSettings(PluginSettings):
         description="Seconds that one attempt may take; then it is killed and the client is told [SYS/TEMP].",
     )
     open_session: bool = Field(
-        default=False, description="Open a PAM session for every login; not possible with isolation 'shared'."
+        default=False,
+        description="Open a PAM session with every login, and close it when the session ends, however it ends.",
     )
 
-    @field_validator("open_session")
-    @classmethod
-    def _no_session_without_a_process(cls, wanted: bool) -> bool:
-        """Refuse what would look right and do nothing."""
-        if wanted:
-            raise ValueError(
-                "a PAM session changes the process that opens it (limits, keyrings, namespaces) and is closed by that "
-                "process at the end; with isolation 'shared' there is no process for each user"
-            )
-        return wanted
+
+@dataclass(frozen=True, slots=True)
+class PamAccount(Account):
+    """An account whose attempt waits for the wish for a PAM session.
+
+    Attributes:
+        exchange: The way to it.
+    """
+
+    exchange: Exchange | None = field(default=None, compare=False, repr=False)
 
 
 class AuthPam:
@@ -78,10 +81,12 @@ class AuthPam:
                 "refused as by a server that is out of order ([SYS/TEMP])",
                 os.geteuid(),
             )
-        return VerifierProcess(settings.service, Limits(settings.timeout_seconds))
+        limits = Limits(settings.timeout_seconds, opens_sessions=settings.open_session)
+        return VerifierProcess(settings.service, limits)
 
-    def __init__(self, _settings: AuthPamSettings, verifier: VerifierProcess) -> None:
+    def __init__(self, settings: AuthPamSettings, verifier: VerifierProcess) -> None:
         self._verifier = verifier
+        self._opens_sessions = settings.open_session
 
     @hookimpl
     def popframe_authenticate(self, peer: Peer, credentials: PlainCredentials) -> Account:
@@ -91,7 +96,12 @@ class AuthPam:
         except ValueError as error:
             raise AuthenticationFailed(str(error)) from error
         started = time.monotonic()
-        match self._verifier.ask(question):
+        exchange = self._verifier.begin(question)
+        answer = exchange.receive_answer()
+        if isinstance(answer, Accepted) and self._opens_sessions:
+            return PamAccount(answer.username, answer.uid, answer.gid, answer.home, answer.shell, exchange=exchange)
+        exchange.close()
+        match answer:
             case Accepted(username, uid, gid, home, shell):
                 return Account(username=username, uid=uid, gid=gid, home=home, shell=shell)
             case Refused(reason):
@@ -100,3 +110,18 @@ class AuthPam:
             case Unavailable(reason):
                 _logger.error("PAM cannot tell whether a password is right: %s", reason)
                 raise TemporaryFailure(reason)
+
+    @hookimpl
+    def popframe_open_session(self, account: Account) -> SessionHold | None:
+        """Open a PAM session for whom PAM has accepted; what holds it open is the way to the process that keeps it.
+
+        Raises:
+            TemporaryFailure: There is none.
+        """
+        if not isinstance(account, PamAccount) or account.exchange is None:
+            return None
+        problem = account.exchange.open_session()
+        if problem is not None:
+            _logger.error("a login without a PAM session is none: %s", problem.reason)
+            raise TemporaryFailure(problem.reason)
+        return account.exchange

@@ -1,6 +1,6 @@
 """The verifier: a process with one thread that asks PAM on behalf of a server with many.
 
-    python -P -m popframe_auth_pam.verifier DESCRIPTOR SERVICE SECONDS ATTEMPTS
+    python -P -m popframe_auth_pam.verifier DESCRIPTOR SERVICE SECONDS ATTEMPTS [sessions]
 
 It stays root when it is started by root, knows nothing of POP3, and reads nothing but questions (:mod:`.message`) from
 the socket that it was given. It ends when every process that could ask has closed the other end of that, which holds
@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from popframe_auth_pam import attempt, linux
 from popframe_auth_pam.attempts import Attempts
-from popframe_auth_pam.message import READY, Limits
+from popframe_auth_pam.message import READY, SESSIONS, Limits
 from popframe_auth_pam.service_file import NoServiceFile, require_service_file
 
 RESTART_PAUSE_SECONDS = 0.5
@@ -30,7 +30,7 @@ RESTART_PAUSE_SECONDS = 0.5
 def main(arguments: list[str]) -> int:
     """Serve the socket; return the exit status."""
     descriptor, service = int(arguments[0]), arguments[1]
-    limits = Limits(timeout_seconds=float(arguments[2]), at_once=int(arguments[3]))
+    limits = Limits(float(arguments[2]), int(arguments[3]), opens_sessions=arguments[4:] == [SESSIONS])
     questions = socket.socket(fileno=descriptor)
     questions.set_inheritable(False)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started the server may have had it ignored, for good

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -10,7 +11,18 @@ import subprocess
 import sys
 
 from popframe import ConfigError
-from popframe_auth_pam.message import MAX_MESSAGE_OCTETS, READY, Answer, Limits, Question, Unavailable, decode_answer
+from popframe_auth_pam.message import (
+    MAX_MESSAGE_OCTETS,
+    OPEN,
+    OPENED,
+    READY,
+    SESSIONS,
+    Answer,
+    Limits,
+    Question,
+    Unavailable,
+    decode_answer,
+)
 
 START_SECONDS = 30.0
 """How long the verifier may take to start; a loaded machine needs a second or two."""
@@ -23,6 +35,57 @@ END_SECONDS = 5.0
 
 LEFT_OUT = frozenset({"DISPLAY"})
 """Not handed on: python-pam would give modules the X display of whoever started the server as the client's terminal."""
+
+
+_logger = logging.getLogger("popframe.auth_pam")
+
+
+class Exchange:
+    """One attempt, seen from the server. As long as this is open, a PAM session that it got is."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Take over the server's end of the socket that went with the question."""
+        self._end = end
+
+    def receive_answer(self) -> Answer:
+        """Wait for what becomes of the password."""
+        try:
+            return decode_answer(self._end.recv(MAX_MESSAGE_OCTETS))
+        except (OSError, ValueError) as error:
+            return self._trouble(error)
+
+    def open_session(self) -> Unavailable | None:
+        """Open a PAM session for whoever was accepted; None when there is one.
+
+        It is closed when the last copy of this descriptor is.
+        """
+        try:
+            self._end.send(OPEN)
+            answer = self._end.recv(MAX_MESSAGE_OCTETS)
+            if answer == OPENED:
+                return None
+            said = decode_answer(answer)
+            return said if isinstance(said, Unavailable) else Unavailable("the process that asks PAM is confused")
+        except (OSError, ValueError) as error:
+            return self._trouble(error)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._end.fileno()
+
+    def close(self) -> None:
+        """Want nothing more: no session, or its end."""
+        self._end.close()
+
+    def __del__(self) -> None:
+        """Close it with a login that was refused meanwhile, whoever refused it."""
+        self._end.close()
+
+    @staticmethod
+    def _trouble(error: OSError | ValueError) -> Unavailable:
+        if isinstance(error, TimeoutError):
+            return Unavailable("the process that asks PAM does not answer")
+        return Unavailable(f"the process that asks PAM has ended, or has lost the question: {error}")
 
 
 class VerifierProcess:
@@ -39,6 +102,7 @@ class VerifierProcess:
             ConfigError: The service has no file, there is no libpam, or the process cannot be started.
         """
         self._timeout_seconds = limits.timeout_seconds
+        self._opens_sessions = limits.opens_sessions
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = _start(theirs, service, limits)
@@ -54,28 +118,32 @@ class VerifierProcess:
         return self._process.pid
 
     def ask(self, question: Question) -> Answer:
-        """Ask PAM; many threads may ask at once, and none waits for another.
+        """Ask PAM, and nothing more."""
+        with contextlib.closing(self.begin(question)) as exchange:
+            return exchange.receive_answer()
+
+    def begin(self, question: Question) -> Exchange:
+        """Begin to ask PAM; many threads may do so at once, and none waits for another.
 
         Each question brings a socket of its own for the answer, so that no answer can reach the wrong one.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            ours.settimeout(self._timeout_seconds + GRACE_SECONDS)
-            try:
-                with theirs:
-                    socket.send_fds(self._socket, [question.encode()], [theirs.fileno()])
-                return decode_answer(ours.recv(MAX_MESSAGE_OCTETS))
-            except TimeoutError:
-                return Unavailable("the process that asks PAM does not answer")
-            except (OSError, ValueError) as error:
-                return Unavailable(f"the process that asks PAM has ended, or has lost the question: {error}")
+        ours.settimeout(self._timeout_seconds + GRACE_SECONDS)
+        with theirs, contextlib.suppress(OSError):  # then nobody has the other end, and there is no answer
+            socket.send_fds(self._socket, [question.encode()], [theirs.fileno()])
+        return Exchange(ours)
 
     def close(self) -> None:
-        """End it and wait for its end."""
+        """End it and wait for its end; one that still has sessions to close ends with the last of them."""
         self._socket.close()
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
+            if self._opens_sessions:
+                _logger.warning(
+                    "PAM sessions are still open; the process that closes them stays until the last is over"
+                )
+                return
             with contextlib.suppress(PermissionError):  # it is root, and this server is not any more
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
@@ -97,6 +165,7 @@ def _start(theirs: socket.socket, service: str, limits: Limits) -> subprocess.Po
     """Start the process. -P: nothing is imported from the folder in which somebody happened to start the server."""
     command = [sys.executable, "-P", "-m", "popframe_auth_pam.verifier"]
     command += [str(theirs.fileno()), service, str(limits.timeout_seconds), str(limits.at_once)]
+    command += [SESSIONS] if limits.opens_sessions else []
     try:
         return subprocess.Popen(  # noqa: S603  # this Python, with our own module and checked settings
             command,

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from popframe.engine import Login, Session
 from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError
-from popframe.model import Outcome, Peer, PlainCredentials
+from popframe.model import Outcome, Peer, PlainCredentials, SessionHold
 from popframe.proven_passwords import ProvenPasswords
 from popframe.server import log, privilege
 from popframe.server.admission import admitted, opened
@@ -48,7 +48,7 @@ class UserBackend:
         self._log.report_error(doing, error)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admission:
     """One request of a front, with what came with it.
 
@@ -57,12 +57,14 @@ class Admission:
         channel: The way back to the front.
         connection: The client's, or one to the process that keeps the client's TLS.
         teach: Where the gate learns which passwords were found right.
+        held: What plugins have begun with the login; it ends with the process.
     """
 
     request: LoginRequest
     channel: Channel
     connection: socket.socket
     teach: socket.socket
+    held: tuple[SessionHold, ...] = ()
 
 
 def run_session(admission: Admission, service: Service, patience_seconds: float) -> NoReturn:
@@ -118,7 +120,9 @@ def _admit(admission: Admission, service: Service) -> Session:
         channel.send_account(account.username)
         if not channel.may_open():
             raise _Refused
-        keep = (admission.channel.fileno(), admission.connection.fileno(), *log.descriptors())
+        admission.held = service.hooks.open_session(request.peer, account)
+        held = [hold.fileno() for hold in admission.held]
+        keep = (admission.channel.fileno(), admission.connection.fileno(), *held, *log.descriptors())
         privilege.become_account(account, keep, may_gain=service.hooks.starts_setgid_programs)
         login = opened(service.hooks, request.peer, account)
         session = Session(request.peer, UserBackend(request.session_id, request.peer), service.policy, service.table)

@@ -99,8 +99,9 @@ def start_plugin(make_service: MakeService) -> Iterator[StartPlugin]:
     """Return a function that starts the plugin as a server does, on a service with these rules."""
     with contextlib.ExitStack() as open_verifiers:
 
-        def start_plugin(rules: str, *, timeout_seconds: int = 60) -> AuthPam:
-            settings = AuthPamSettings(service=make_service(rules), timeout_seconds=timeout_seconds)
+        def start_plugin(rules: str, *, timeout_seconds: int = 60, open_session: bool = False) -> AuthPam:
+            service = make_service(rules)
+            settings = AuthPamSettings(service=service, timeout_seconds=timeout_seconds, open_session=open_session)
             verifier = AuthPam.before_run_as(settings)
             open_verifiers.callback(verifier.close)
             return AuthPam(settings, verifier)

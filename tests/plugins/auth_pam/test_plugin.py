@@ -305,12 +305,6 @@ def test_service_is_a_plain_name_in_lower_case(service: str) -> None:
         AuthPamSettings(service=service)
 
 
-def test_session_that_would_do_nothing_is_refused() -> None:
-    """A PAM session belongs to the process of its user, and with shared isolation there is none."""
-    with pytest.raises(ValidationError, match="isolation 'shared'"):
-        AuthPamSettings(open_session=True)
-
-
 def test_start_without_root_is_warned_of(
     make_service: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
