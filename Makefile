@@ -9,7 +9,11 @@ SECONDS ?= 1200
 # dotlockfile, openbsd-inetd and haproxy serve no port unless /etc/inetd.conf or
 # /etc/haproxy/haproxy.cfg says so, and five deliver mail
 DEBIAN_PACKAGES := curl fetchmail strace whois systemd openbsd-inetd haproxy procmail maildrop dma dovecot-core \
-                   mailutils-mda liblockfile-bin
+                   mailutils-mda liblockfile-bin libtirpc3
+
+# Not installed but unpacked: xinetd cannot be on one system with openbsd-inetd. It needs what that needs, and libtirpc3.
+UNPACKED := $(VENV)/debian
+UNPACKED_PACKAGES := xinetd
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -31,11 +35,11 @@ run: $(INSTALLED)  ## start a demonstration server on the loopback interface; Ct
 	@exec $(BIN)/popframe demo
 
 .PHONY: test
-test: $(INSTALLED) debian-packages  ## run all tests but the long ones
+test: $(INSTALLED) debian-packages $(UNPACKED)  ## run all tests but the long ones
 	$(BIN)/pytest -n auto
 
 .PHONY: test-long
-test-long: $(INSTALLED) debian-packages  ## run all tests, with many more examples
+test-long: $(INSTALLED) debian-packages $(UNPACKED)  ## run all tests, with many more examples
 	POPFRAME_LONG=1 $(BIN)/pytest -n auto --timeout 1800
 
 .PHONY: fuzz
@@ -122,3 +126,13 @@ debian-packages:  # --no-remove: the machine may have a mail transfer agent that
 	fi; \
 	echo "not installed:$$missing. Tests that need one of them are skipped." >&2; \
 	echo "To run these too, on Debian: sudo apt-get install$$missing" >&2
+
+$(UNPACKED): | $(VENV)/pyvenv.cfg
+	@rm -rf $@.part; mkdir -p $@.part; \
+	if (cd $@.part && apt-get -qq download $(UNPACKED_PACKAGES)) 2>/dev/null; then \
+	  for package in $@.part/*.deb; do dpkg-deb --extract $$package $@.part || exit; done; \
+	  rm $@.part/*.deb; mv $@.part $@; \
+	else \
+	  rm -rf $@.part; \
+	  echo "not unpacked: $(UNPACKED_PACKAGES) (Debian). Tests that need one of them are skipped." >&2; \
+	fi

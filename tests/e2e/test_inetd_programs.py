@@ -1,4 +1,4 @@
-"""``popframe inetd`` under those that start it: inetd and systemd."""
+"""``popframe inetd`` under those that start it: inetd, xinetd and systemd."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from popframe.testing.site import MailSite
 from .inetd_room import MESSAGES, POPFRAME, free_port, needs_root, per_user_site, running, shared_site, until
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
+
+UNPACKED = Path(sys.prefix) / "debian" / "usr" / "sbin"
+"""Where make unpacks programs that cannot be installed beside others."""
+
+XINETD = shutil.which("xinetd", path=f"/usr/sbin:{UNPACKED}")
 
 
 # --- the real programs
@@ -84,6 +89,41 @@ def test_each_shipped_line_of_inetd_conf_works(number: int) -> None:
         line = line.replace(" --config /etc/popframe.toml", "") + f" --config {site.configuration}"
         with inetd(line if line.startswith("127.0.0.1:") else f"127.0.0.1:{line}", site.directory, port):
             fetch_and_delete(site, port)
+
+
+@pytest.mark.checkout
+@pytest.mark.skipif(XINETD is None, reason="needs xinetd, installed, or unpacked into .venv by make test")
+@needs_root
+@pytest.mark.parametrize("isolation", ["shared", "per-user"])
+def test_xinetd_starts_sessions(isolation: str) -> None:
+    """packaging/xinetd/popframe, but for port, program and configuration; curl fetches and deletes."""
+    with per_user_site() if isolation == "per-user" else shared_site() as (site, _):
+        port = free_port()
+        with xinetd(site, port):
+            fetch_and_delete(site, port)
+
+
+@contextlib.contextmanager
+def xinetd(site: MailSite, port: int) -> Iterator[None]:
+    """Run xinetd with the shipped file, which is in a folder that its own configuration includes, as Debian's does."""
+    shipped = (PACKAGING / "xinetd" / "popframe").read_text()
+    changes = {
+        "service pop3\n": "service popframe-test\n",  # a service that /etc/services does not know has its port with it
+        "\tprotocol        = tcp\n": f"\tprotocol = tcp\n\ttype = UNLISTED\n\tport = {port}\n",
+        "/usr/bin/popframe": str(Path(sys.executable).with_name("popframe")),
+        "/etc/popframe.toml": str(site.configuration),
+    }
+    for before, after in changes.items():
+        assert shipped.count(before) == 1
+        shipped = shipped.replace(before, after)
+    folder = site.directory / "xinetd.d"
+    folder.mkdir()
+    (folder / "popframe").write_text(shipped)
+    (site.directory / "xinetd.conf").write_text(f"includedir {folder}\n")
+    assert XINETD is not None
+    command = [XINETD, "-dontfork", "-f", str(site.directory / "xinetd.conf")]
+    with running([*command, "-pidfile", str(site.directory / "xinetd.pid")], port, site.directory / "xinetd.log"):
+        yield
 
 
 @pytest.mark.checkout
