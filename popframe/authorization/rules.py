@@ -33,11 +33,16 @@ class Rule(Protocol):
 
 
 class LoginRules:
-    """The rules of one configuration."""
+    """The rules of one configuration.
+
+    Attributes:
+        refusal_seconds: What every refusal with ``[AUTH]`` takes at least, so that the time tells no reason.
+    """
 
     def __init__(self, settings: LoginSettings) -> None:
         """Make the rules that the settings ask for; no file is read yet."""
         self._rules = tuple(_rules(settings))
+        self.refusal_seconds = settings.refusal_seconds
 
     def check(self, peer: Peer, account: Account) -> None:
         """Ask every rule whether an account whose password was right may log in.

@@ -15,6 +15,13 @@ from pydantic import AfterValidator, Field
 from popframe.config.network import Network
 from popframe.config.settings import ConfigPath, CoreSettings, Filled
 
+LEAST_REFUSAL_SECONDS = 0.25
+"""A wrong password costs a slow hash, a right one that a plugin remembers does not: without some time for all of them
+the time would tell that a password was right which a rule then refused. Hashes meant for logins cost less than this."""
+
+MAX_REFUSAL_SECONDS = 10.0
+"""More than PAM's usual delay (two seconds) and sshd's; people who mistype wait as long, and so does a thread."""
+
 FIRST_USER_UID = 1000
 """Smallest user id of a person; those below belong to services (UID_MIN of login.defs(5) on today's systems)."""
 
@@ -54,6 +61,13 @@ class LoginSettings(CoreSettings):
         default="local",
         description="Where passwords are taken without TLS: nowhere; from clients on the same machine, over its "
         "loopback interface; or everywhere, for everybody on the way to read (RFC 8314 section 4.1).",
+    )
+    refusal_seconds: float = Field(
+        default=LEAST_REFUSAL_SECONDS,
+        ge=LEAST_REFUSAL_SECONDS,
+        le=MAX_REFUSAL_SECONDS,
+        description="Seconds from a password to its refusal with [AUTH], whatever the reason, if finding that out did "
+        "not take longer.",
     )
     require_shell: bool = Field(
         default=True,

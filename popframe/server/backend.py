@@ -15,10 +15,6 @@ from popframe.server.admission import admitted, opened
 from popframe.server.scoreboard import FrontBoard
 from popframe.server.session_log import SessionLog
 
-LEAST_REFUSAL_SECONDS = 0.25
-"""No refusal with ``[AUTH]`` is answered sooner after the attempt. A wrong password costs a slow hash, a right one that
-a plugin remembers does not: without this, the time would tell that a password was right which a rule then refused."""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -82,7 +78,7 @@ class HookBackend:
         except PopframeError as error:
             self._tell_failure(credentials.username, error)
             if isinstance(error, AuthenticationFailed):
-                time.sleep(max(0.0, started + LEAST_REFUSAL_SECONDS - time.monotonic()))
+                time.sleep(max(0.0, started + self.rules.refusal_seconds - time.monotonic()))
             raise
         tls = "no" if peer.tls is None else f"{peer.tls.version}/{peer.tls.cipher}"
         self._log.tell("login", {"user": login.account.username, "tls": tls})

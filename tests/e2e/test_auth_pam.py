@@ -8,6 +8,7 @@ import poplib
 import pwd
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,3 +215,35 @@ def test_user_without_a_login_shell_is_refused_though_pam_accepts(pam_site: Mail
     assert replies == [b"-ERR [AUTH] user name or password not accepted\r\n"] * 2
     assert server.count_in_log("reason=\"login shell '/usr/sbin/nologin' is not in /etc/shells\"") == 1
     assert server.count_in_log('reason="wrong password, or locked (PAM_AUTH_ERR)"') == 1
+
+
+@pytest.mark.parametrize("isolation", ["shared", "per-user"])
+def test_every_refusal_takes_the_time_that_is_set(pam_site: MailSite, user: str, service: str, isolation: str) -> None:
+    """Wrong, unknown, or right and refused by PAM or by a rule, though pam_unix wants a delay for some (A-009)."""
+    Path("/etc/pam.d", service).write_text("auth required pam_unix.so\naccount required pam_unix.so\n")
+    with SystemUsers() as users:
+        states = {"expired": ["chage", "--expiredate", "2020-01-01"], "shell": ["usermod", "--shell", "/bin/false"]}
+        tries = [(user, "wrong"), (users.new_name(), "secret")]
+        for program, *options in states.values():
+            tries.append((users.add("--shell", "/bin/sh"), "secret"))
+            users.run("chpasswd", stdin=f"{tries[-1][0]}:secret\n")
+            users.run(program, *options, tries[-1][0])
+        configure(pam_site, service, "[login]\nrefusal_seconds = 1.0\n")
+        text = pam_site.configuration.read_text()
+        pam_site.configuration.write_text(text.replace("fronts = 2", f'fronts = 2\nisolation = "{isolation}"'))
+        server = pam_site.start()
+        for name, password in tries:
+            seconds = [seconds_of_a_refusal(server, name, password) for _ in range(3)]
+            assert 1.0 <= min(seconds) < 1.2, (name, password)
+
+    for reason in ("wrong password, or locked", "unknown user", "the account has expired", "login shell '/bin/false'"):
+        assert server.count_in_log(reason) == 3
+
+
+def seconds_of_a_refusal(server: ServerProcess, name: str, password: str) -> float:
+    """Be refused, with the words that all get, and return how long it took."""
+    with RawClient(server.addresses[0]) as client:
+        client.ask(f"USER {name}")
+        started = time.monotonic()
+        assert client.ask(f"PASS {password}") == b"-ERR [AUTH] user name or password not accepted\r\n"
+        return time.monotonic() - started

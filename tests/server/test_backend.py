@@ -24,10 +24,11 @@ from popframe import (
 )
 from popframe.authorization import LoginRules
 from popframe.config import LoginSettings
+from popframe.config.login import LEAST_REFUSAL_SECONDS
 from popframe.engine import ClearText, CommandTable, Policy, Session
 from popframe.plugins import FoundPlugin, build_hooks
 from popframe.plugins.inspection import inspect_class
-from popframe.server.backend import LEAST_REFUSAL_SECONDS, HookBackend, Place
+from popframe.server.backend import HookBackend, Place
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.testing import MemoryStore
 
@@ -195,7 +196,7 @@ def test_refused_by_a_rule_sounds_like_a_wrong_password(
 def test_what_was_begun_with_the_login_ends_with_the_session(doors: Doors) -> None:
     """Once, and not before."""
     backend = doors.backend()
-    backend.log_in(PlainCredentials("alice", b"secret"))
+    backend.log_in(PEER, PlainCredentials("alice", b"secret"))
     assert "end" not in doors.asked
     backend.close()
     backend.close()
@@ -234,6 +235,20 @@ def test_no_refusal_comes_early(doors: Doors, username: str, password: str) -> N
         assert doors.log_in(username, password) == WRONG
 
     assert LEAST_REFUSAL_SECONDS <= seconds[0] < LEAST_REFUSAL_SECONDS + 5
+
+
+def test_refusals_may_be_set_to_take_longer(settings: LoginSettings) -> None:
+    """Those with [AUTH]; trouble of ours is told when it is known (A-009)."""
+    doors = Doors(settings.model_copy(update={"refusal_seconds": 1.0}))
+    for username, password in (("carol", "secret"), ("carol", "wrong"), ("nobody", "secret")):
+        with timed() as seconds:
+            assert doors.log_in(username, password) == WRONG
+        assert 1.0 <= seconds[0] < 6.0
+    settings.nologin_file.touch()
+    with timed() as seconds:
+        assert doors.log_in("alice") == LATER
+
+    assert seconds[0] < 1.0
 
 
 def test_right_password_is_not_kept_waiting(doors: Doors) -> None:

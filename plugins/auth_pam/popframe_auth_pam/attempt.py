@@ -21,6 +21,9 @@ TTY = b"popframe"
 """PAM_TTY. There is no terminal, but pam_access, pam_time and pam_group match rules by it; other services without a
 terminal give their name as well (``ssh``, ``cron``, ``dovecot``)."""
 
+PAM_FAIL_DELAY = 10
+"""An item that python-pam does not have: the function that libpam calls instead of waiting (pam_fail_delay(3))."""
+
 ANY_OCTETS = "latin-1"
 """How python-pam decodes what modules say: with UTF-8, a message in another encoding would fail the login."""
 
@@ -55,6 +58,18 @@ TROUBLES: Mapping[int, str] = MappingProxyType(
     }
 )
 """Words for the usual results of the other kind; ``pam_strerror`` has some for the rest."""
+
+
+def _do_not_wait(_result: int, _microseconds: int, _data: object) -> None:
+    """Leave the time that a refusal takes to the server.
+
+    pam_unix has pam_authenticate(3) wait for two seconds, more or less, after a wrong password, but nothing waits when
+    account management then refuses a right one: the time would tell that it was right.
+    """
+
+
+_DELAY = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)(_do_not_wait)
+"""The same for libpam, for as long as this process lives."""
 
 
 def load_library() -> None:
@@ -109,14 +124,15 @@ def trouble(handle: pam.PamAuthenticator) -> str:
 
 
 def _authenticator(address: bytes) -> pam.PamAuthenticator:
-    """Return a handle that tells modules where the client is, and refuses empty passwords.
+    """Return a handle that tells modules where the client is, refuses empty passwords, and does not wait.
 
-    python-pam has no argument for either. It calls libpam through attributes of the object, so they are replaced.
+    python-pam has no argument for any of these. It calls libpam through attributes of the object, so they are replaced.
     """
     handle = pam.PamAuthenticator()
     authenticate, check_account = handle.pam_authenticate, handle.pam_acct_mgmt
 
     def authenticate_from_there(pam_handle: object, _flags: int) -> int:
+        handle.pam_set_item(pam_handle, PAM_FAIL_DELAY, ctypes.cast(_DELAY, ctypes.c_void_p))
         for item, value in ((pam.PAM_RHOST, address), (pam.PAM_TTY, TTY)):
             result: int = handle.pam_set_item(pam_handle, item, ctypes.c_char_p(value)) if value else pam.PAM_SUCCESS
             if result != pam.PAM_SUCCESS:

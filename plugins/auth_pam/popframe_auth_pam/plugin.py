@@ -25,9 +25,10 @@ from popframe_auth_pam.verifier_process import Exchange, VerifierProcess
 MAX_TIMEOUT_SECONDS = 600
 """Clients have given up long before; a larger number is a slip of the unit."""
 
-REFUSAL_SECONDS = 0.25
+REFUSAL_SECONDS = 0.125
 """No refusal comes sooner. ``pam_unix`` says that it does not know a user some 50 ms before it has computed the hash of
-a wrong password, so the time would tell which users exist; and not every service has its delay of two seconds."""
+a wrong password, so the time would tell which users exist. It is less than the server lets every refusal take
+(``login.refusal_seconds``), so that it does not tell one by this plugin from one by a rule."""
 
 _logger = logging.getLogger("popframe.auth_pam")
 

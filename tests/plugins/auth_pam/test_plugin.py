@@ -6,6 +6,7 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -159,6 +160,22 @@ def test_missing_module_is_no_wrong_password(
 
     assert str(attempt(plugin, users["alice"], PASSWORD)).startswith("later: ")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize("rules", ["", "auth optional pam_faildelay.so delay=4000000\n"])
+def test_no_delay_of_pam_tells_a_wrong_password_from_a_right_one(
+    start_plugin: StartPlugin, users: Users, attempt: Attempt, rules: str
+) -> None:
+    """Modules ask libpam to wait after a wrong password; nothing waits when account management refuses a right one."""
+    plugin = start_plugin(f"{rules}auth required pam_unix.so\naccount required pam_unix.so\n")
+    for state, password in (("alice", b"wrong"), ("nobody", PASSWORD), ("locked", PASSWORD), ("expired", PASSWORD)):
+        seconds = []
+        for _ in range(3):
+            started = time.monotonic()
+            assert str(attempt(plugin, users[state], password)).startswith("wrong: ")
+            seconds.append(time.monotonic() - started)
+
+        assert min(seconds) < 0.9, state  # libpam itself waits for one second at least, when it is asked for two
 
 
 # --- where the client is
