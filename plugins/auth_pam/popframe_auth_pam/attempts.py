@@ -187,8 +187,13 @@ class Attempts:
         os._exit(0)
 
     def _session_opened(self) -> None:
-        """Depend on nobody: whatever becomes of the worker, the session is closed when it is over, and not before."""
+        """Depend on nobody: whatever becomes of the worker, the session is closed when it is over, and not before.
+
+        A service manager that stops the server sends SIGTERM to every process of it; this one ends behind the session.
+        """
         linux.outlive_parent()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _do_nothing)
         self._tell_worker(is_open=True)
 
     def _session_over(self) -> None:

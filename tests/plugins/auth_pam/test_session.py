@@ -187,6 +187,21 @@ def test_session_survives_the_death_of_the_worker(start_plugin: StartPlugin, use
     until(lambda: len(diary.entries()) == 2)
 
 
+def test_session_survives_what_a_service_manager_sends(start_plugin: StartPlugin, users: Users, diary: Diary) -> None:
+    """SIGTERM for every process of the server at once: the session is still closed, when it is over."""
+    plugin = start_plugin(diary.rules, open_session=True)
+    held = logged_in(plugin, users["alice"])
+    worker = worker_of(plugin)
+    for pid in (*children(worker), worker, plugin._verifier.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert plugin._verifier._process.wait(20) == -signal.SIGTERM
+    time.sleep(0.2)
+    assert len(diary.entries()) == 1
+    held.close()
+
+    until(lambda: len(diary.entries()) == 2)
+
+
 def test_verifier_ends_after_the_last_session(start_plugin: StartPlugin, users: Users, diary: Diary) -> None:
     """When nobody can ask any more, open sessions are still closed in their time."""
     plugin = start_plugin(diary.rules, open_session=True)
