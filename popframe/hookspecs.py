@@ -24,7 +24,9 @@ from popframe.extension import Command, CommandContext, Mechanism
 from popframe.model import (
     Account,
     IncomingMessage,
+    LoginAttempt,
     LoginFailure,
+    LoginSuccess,
     Maildrop,
     Peer,
     PlainCredentials,
@@ -42,6 +44,24 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 # --- who is it? ---------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def popframe_check_attempt(attempt: LoginAttempt) -> None:
+    """Check: is this attempt to log in to be looked at?
+
+    Called once for every login attempt that the table ``[abuse]`` lets through, before any other hook sees the name,
+    and before anybody looks at the password; in the session's own thread, which may block. With
+    ``isolation = "per-user"`` that is in the front, as ``run_as``. The moment to ask a policy server, or a list of
+    addresses that are banned.
+
+    Args:
+        attempt: Who tries, from where.
+
+    Raises:
+        AuthenticationFailed: It is not. The client gets the same words as for a wrong password.
+        TemporaryFailure: It cannot be looked at now.
+    """
 
 
 @hookspec(firstresult=True)
@@ -248,10 +268,21 @@ def popframe_session_started(session_id: str, peer: Peer) -> None:
 def popframe_login_failed(failure: LoginFailure) -> None:
     """Report: a login was refused.
 
-    Called for each refused attempt, before the client is told.
+    Called for each refused attempt, before the client is told, also for those whose password nobody has looked at.
 
     Args:
         failure: Who tried, from where, and why it was refused.
+    """
+
+
+@hookspec
+def popframe_login_succeeded(success: LoginSuccess) -> None:
+    """Report: somebody has logged in.
+
+    Called once the maildrop is open, before the client is told.
+
+    Args:
+        success: Who it is, and from where.
     """
 
 

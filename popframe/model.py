@@ -126,6 +126,26 @@ class IncomingMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """One attempt to log in, before its password is looked at.
+
+    Attributes:
+        session_id: The session, as in every log line.
+        peer: Where the client connects from.
+        username: The name that was tried, as sent.
+        mechanism: ``"PASS"``, or the name of a SASL mechanism.
+        password_digest: A keyed hash of name and password in hexadecimal digits: the same as long as the server runs,
+            and of no use to find the password out. Empty when the mechanism does not show the password.
+    """
+
+    session_id: str
+    peer: Peer
+    username: str
+    mechanism: str = "PASS"
+    password_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoginFailure:
     """One refused login.
 
@@ -135,6 +155,8 @@ class LoginFailure:
         username: The name that was tried, as sent.
         code: Response code of the answer: ``AUTH``, ``IN-USE``, ``SYS/TEMP``, …
         reason: Why, in words, for the log; never shown to the client.
+        mechanism: As in :class:`LoginAttempt`.
+        password_digest: As in :class:`LoginAttempt`.
     """
 
     session_id: str
@@ -142,6 +164,29 @@ class LoginFailure:
     username: str
     code: str
     reason: str
+    mechanism: str = "PASS"
+    password_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSuccess:
+    """One login that succeeded.
+
+    Attributes:
+        session_id: The session, as in every log line.
+        peer: Where the client connects from.
+        username: The name as sent.
+        account: Who it is; with ``isolation = "per-user"`` only its name is filled in.
+        mechanism: As in :class:`LoginAttempt`.
+        password_digest: As in :class:`LoginAttempt`.
+    """
+
+    session_id: str
+    peer: Peer
+    username: str
+    account: Account
+    mechanism: str = "PASS"
+    password_digest: str = ""
 
 
 class Outcome(enum.Enum):

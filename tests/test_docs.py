@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from popframe.config import LoginSettings, LogSettings, Pop3Settings, ProxySettings, ServerSettings
+from popframe.config import AbuseSettings, LoginSettings, LogSettings, Pop3Settings, ProxySettings, ServerSettings
 from popframe.config.tls import CertificateSettings, TlsSettings
 from popframe.server import startup
 
@@ -83,6 +83,7 @@ def test_plugins_of_the_guide_can_be_imported(example: str) -> None:
         ("tls", TlsSettings),
         ("proxy", ProxySettings),
         ("[tls.hosts]", CertificateSettings),
+        ("abuse", AbuseSettings),
         ("pop3", Pop3Settings),
         ("log", LogSettings),
     ],

@@ -14,7 +14,9 @@ from popframe import (
     AuthenticationFailed,
     HookContractError,
     IncomingMessage,
+    LoginAttempt,
     LoginFailure,
+    LoginSuccess,
     Maildrop,
     MaildropInUse,
     Outcome,
@@ -32,6 +34,8 @@ PEER = Peer("192.0.2.1", 1024, "192.0.2.2", 110)
 ALICE = Account("alice")
 CREDENTIALS = PlainCredentials("alice", b"correct horse")
 MESSAGE = IncomingMessage("bob@example.org", datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), b"Subject: x\n\n")
+ATTEMPT = LoginAttempt("s1", PEER, "alice", "PASS", "0123456789abcdef")
+SUCCESS = LoginSuccess("s1", PEER, "alice", ALICE)
 FAILURE = LoginFailure("s1", PEER, "alice", "AUTH", "wrong password")
 SUMMARY = SessionSummary("s1", PEER, "alice", Outcome.QUIT, 0.5)
 
@@ -126,6 +130,7 @@ DECIDE: dict[str, tuple[Call, object, object]] = {
 """By hook: how it is called, an answer, and what comes out when nobody answers."""
 
 CHECK: dict[str, Call] = {
+    "popframe_check_attempt": lambda hooks: hooks.check_attempt(ATTEMPT),
     "popframe_authorize": lambda hooks: hooks.authorize(PEER, ALICE),
     "popframe_open_session": lambda hooks: hooks.open_session(PEER, ALICE),
 }
@@ -140,6 +145,7 @@ REPORT: dict[str, tuple[Call, dict[str, object]]] = {
         {"session_id": "s1", "peer": PEER},
     ),
     "popframe_login_failed": (lambda hooks: hooks.login_failed(FAILURE), {"failure": FAILURE}),
+    "popframe_login_succeeded": (lambda hooks: hooks.login_succeeded(SUCCESS), {"success": SUCCESS}),
     "popframe_session_ended": (lambda hooks: hooks.session_ended(SUMMARY), {"summary": SUMMARY}),
 }
 
@@ -274,18 +280,19 @@ def test_maildrop_that_lacks_a_method_is_closed() -> None:
 # --- Check
 
 
-def test_every_plugin_is_asked_to_authorize() -> None:
+@pytest.mark.parametrize("hook", CHECK)
+def test_every_plugin_is_asked_whether_somebody_may(hook: str) -> None:
     """Any of them may refuse; the first that does decides."""
     asked: list[str] = []
     hooks = build(
-        plugin("first", "popframe_authorize", noting(asked, "first")),
-        plugin("second", "popframe_authorize", noting(asked, "second")),
-        plugin("third", "popframe_authorize", raiser(AuthenticationFailed("no shell"))),
-        plugin("fourth", "popframe_authorize", noting(asked, "fourth")),
+        plugin("first", hook, noting(asked, "first")),
+        plugin("second", hook, noting(asked, "second")),
+        plugin("third", hook, raiser(AuthenticationFailed("no shell"))),
+        plugin("fourth", hook, noting(asked, "fourth")),
     )
 
     with pytest.raises(AuthenticationFailed, match="no shell"):
-        hooks.authorize(PEER, ALICE)
+        CHECK[hook](hooks)
 
     assert asked == ["first", "second"]
 
@@ -394,6 +401,7 @@ def test_report_hands_over_its_arguments(hook: str) -> None:
 @pytest.mark.parametrize(
     ("hook", "arguments"),
     [
+        ("popframe_check_attempt", {"attempt": ATTEMPT}),
         ("popframe_canonical_username", {"peer": PEER, "username": "Alice"}),
         ("popframe_authenticate", {"peer": PEER, "credentials": CREDENTIALS}),
         ("popframe_lookup_secret", {"peer": PEER, "username": "alice", "scheme": "plain"}),
@@ -415,6 +423,10 @@ def recorder(hook: str, got: dict[str, object]) -> type:
     """Return a plugin that takes all arguments of a hook, in the opposite order, and notes them."""
 
     class Recorder:
+        @hookimpl
+        def popframe_check_attempt(self, attempt: LoginAttempt) -> None:
+            got.update(attempt=attempt)
+
         @hookimpl
         def popframe_canonical_username(self, username: str, peer: Peer) -> None:
             got.update(peer=peer, username=username)
@@ -454,6 +466,10 @@ def recorder(hook: str, got: dict[str, object]) -> type:
         @hookimpl
         def popframe_login_failed(self, failure: LoginFailure) -> None:
             got.update(failure=failure)
+
+        @hookimpl
+        def popframe_login_succeeded(self, success: LoginSuccess) -> None:
+            got.update(success=success)
 
         @hookimpl
         def popframe_session_ended(self, summary: SessionSummary) -> None:

@@ -14,6 +14,7 @@ from popframe.plugins.discovery import describe_error, origin_of
 from popframe.suggestion import suggest
 
 BUILT_IN = {
+    "bans": "popframe.cli.bans",
     "check-config": "popframe.cli.check_config",
     "demo": "popframe.cli.demo",
     "inetd": "popframe.cli.inetd",

@@ -1,5 +1,6 @@
 """Configuration: one TOML file, validated whole, every mistake reported at once with its line."""
 
+from popframe.config.abuse import AbuseSettings
 from popframe.config.file import ConfigFile
 from popframe.config.login import LoginSettings
 from popframe.config.output import dump, json_schema
@@ -9,6 +10,7 @@ from popframe.config.settings import ConfigPath, LogSettings, PluginSettings, Po
 from popframe.config.validation import Configuration, UnknownSettings, validate
 
 __all__ = [
+    "AbuseSettings",
     "ConfigFile",
     "ConfigPath",
     "Configuration",

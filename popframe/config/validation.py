@@ -17,6 +17,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from popframe.config.abuse import AbuseSettings
 from popframe.config.explanation import dotted_key, explain
 from popframe.config.file import ConfigFile
 from popframe.config.login import LoginSettings
@@ -43,6 +44,9 @@ class RootTable(CoreSettings):
     tls: TlsSettings = Field(default_factory=TlsSettings, description="What protects connections.")
     proxy: ProxySettings = Field(
         default_factory=ProxySettings, description="Connections that come through a proxy which says whose they are."
+    )
+    abuse: AbuseSettings = Field(
+        default_factory=AbuseSettings, description="Wrong passwords, and too many of anything."
     )
     plugin: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="One table for each plugin that has settings: [plugin.NAME]."
@@ -72,6 +76,7 @@ class Configuration:
         login: Table ``[login]``.
         tls: Table ``[tls]``.
         proxy: Table ``[proxy]``.
+        abuse: Table ``[abuse]``.
         plugin_settings: By name of the plugin, the validated ``[plugin.NAME]``; None for a plugin without settings.
     """
 
@@ -83,6 +88,7 @@ class Configuration:
     login: LoginSettings
     tls: TlsSettings
     proxy: ProxySettings
+    abuse: AbuseSettings
     plugin_settings: Mapping[str, BaseModel | None]
 
 
@@ -123,6 +129,7 @@ def validate(
         login=root.login,
         tls=root.tls,
         proxy=root.proxy,
+        abuse=root.abuse,
         plugin_settings=MappingProxyType(plugin_settings),
     )
 

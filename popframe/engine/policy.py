@@ -102,6 +102,7 @@ class Policy:
         utf8: What of UTF8 is offered.
         ascii_mode: What a client that has not said UTF8 gets of a message whose header goes beyond ASCII.
         offers_tls: STLS can be answered with a handshake (RFC 2595 section 4).
+        login_delay_seconds: What LOGIN-DELAY announces, and the backend enforces (RFC 2449 section 6.5); 0 for none.
         replace_nul: Send a NUL octet inside a message as 0x80, since some clients stop at NUL; sizes stay the same.
     """
 
@@ -117,6 +118,7 @@ class Policy:
     language: str = "en"
     utf8: Utf8Support = Utf8Support.USER
     ascii_mode: AsciiMode = AsciiMode.SURROGATE
+    login_delay_seconds: int = 0
 
     def channel(self, peer: Peer) -> Channel:
         """Return what the connection with a client is worth."""

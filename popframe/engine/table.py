@@ -95,6 +95,7 @@ def _announced(offered: Iterable[Command[Session]], state: State, policy: Policy
     """
     rows = [row for row in offered if row.verb != STLS or state is State.AUTHORIZATION]
     lines = [*dict.fromkeys(row.capability for row in rows if row.capability), *GENERAL_CAPABILITIES]
+    lines += [f"LOGIN-DELAY {policy.login_delay_seconds}"] * bool(policy.login_delay_seconds)
     implementation = f"IMPLEMENTATION {policy.implementation}"
     _check([*lines, implementation])
     shown = policy.implementation_shown

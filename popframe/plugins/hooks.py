@@ -16,7 +16,9 @@ from popframe.extension import Command, CommandContext, Mechanism
 from popframe.model import (
     Account,
     IncomingMessage,
+    LoginAttempt,
     LoginFailure,
+    LoginSuccess,
     Maildrop,
     Peer,
     PlainCredentials,
@@ -82,6 +84,7 @@ class Hooks:
         self.commands = tuple(commands)
         self.mechanisms = tuple(mechanisms)
         self.starts_setgid_programs = starts_setgid_programs
+        self._check_attempt = resolved("popframe_check_attempt")
         self._canonical_username = resolved("popframe_canonical_username")
         self._authenticate = resolved("popframe_authenticate")
         self._lookup_secret = resolved("popframe_lookup_secret")
@@ -92,6 +95,7 @@ class Hooks:
         self._before_maildrop_opens = resolved("popframe_before_maildrop_opens")
         self._session_started = resolved("popframe_session_started")
         self._login_failed = resolved("popframe_login_failed")
+        self._login_succeeded = resolved("popframe_login_succeeded")
         self._session_ended = resolved("popframe_session_ended")
 
     @property
@@ -129,11 +133,14 @@ class Hooks:
 
     # --- Check
 
+    def check_attempt(self, attempt: LoginAttempt) -> None:
+        """Ask every plugin whether an attempt to log in is to be looked at; the first that raises decides."""
+        if self._check_attempt:
+            _check(self._check_attempt, {"attempt": attempt})
+
     def authorize(self, peer: Peer, account: Account) -> None:
         """Ask every plugin whether the account may log in; the first that raises decides."""
-        arguments = {"peer": peer, "account": account}
-        for implementation in self._authorize:
-            contract.accept_nothing(implementation.source, _ask(implementation, arguments))
+        _check(self._authorize, {"peer": peer, "account": account})
 
     def open_session(self, peer: Peer, account: Account) -> tuple[SessionHold, ...]:
         """Let every plugin begin what lasts as long as the session; the first that raises decides, and ends it all."""
@@ -165,6 +172,11 @@ class Hooks:
         """Tell every plugin that a login was refused."""
         if self._login_failed:
             _report(self._login_failed, {"failure": failure})
+
+    def login_succeeded(self, success: LoginSuccess) -> None:
+        """Tell every plugin that somebody has logged in."""
+        if self._login_succeeded:
+            _report(self._login_succeeded, {"success": success})
 
     def session_ended(self, summary: SessionSummary) -> None:
         """Tell every plugin that a session is over."""
@@ -208,6 +220,17 @@ def _ask(implementation: Implementation, arguments: Mapping[str, object]) -> obj
     except Exception as exc:
         _logger.exception("%s failed", implementation.source)
         raise TemporaryFailure(f"{implementation.source} failed: {type(exc).__name__}: {exc}") from exc
+
+
+def _check(implementations: tuple[Implementation, ...], arguments: Mapping[str, object]) -> None:
+    """Ask every plugin; the first that raises decides.
+
+    Raises:
+        Refusal: A plugin refused, or failed in another way, which makes it a temporary failure.
+        HookContractError: It answered otherwise.
+    """
+    for implementation in implementations:
+        contract.accept_nothing(implementation.source, _ask(implementation, arguments))
 
 
 def _report(implementations: tuple[Implementation, ...], arguments: Mapping[str, object]) -> None:

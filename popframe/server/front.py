@@ -19,10 +19,10 @@ from typing import NoReturn
 from popframe.model import Peer
 from popframe.server.arrival import peer_of, turn_away
 from popframe.server.connection import Connection
-from popframe.server.hosting import HostedSession
+from popframe.server.hosting import HostedSession, Post
 from popframe.server.listener import Listener
 from popframe.server.log import log_event
-from popframe.server.scoreboard import FrontBoard, TooManyConnections
+from popframe.server.scoreboard import TooManyConnections
 from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service
 from popframe.server.signals import SignalQueue
 
@@ -44,10 +44,10 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 class Front:
     """The one front of this process."""
 
-    def __init__(self, listeners: list[Listener], service: Service, board: FrontBoard, master_pid: int) -> None:
+    def __init__(self, listeners: list[Listener], service: Service, post: Post, master_pid: int) -> None:
         self._listeners = listeners
         self._service = service
-        self._board = board
+        self._post = post
         self._master_pid = master_pid
         self._lock = threading.Lock()
         self._thread_count = 0
@@ -157,7 +157,7 @@ class Front:
             transport.close()
             return
         try:
-            slot = self._board.enter("", limits.total, limits.per_address)
+            slot = self._post.board.enter("", limits.total, limits.per_address)
         except TooManyConnections as refusal:
             _log_refused_connection(proxy, refusal)
             transport.close()  # without a word: nothing is said before the header
@@ -166,7 +166,7 @@ class Front:
             client = proxies.client_of(transport, proxy, speaks_tls=listener.speaks_tls)
         finally:
             if client is None:
-                self._board.leave(slot)
+                self._post.board.leave(slot)
                 transport.close()
         if client is not None:
             self._host(listener, transport, client, slot)
@@ -175,7 +175,7 @@ class Front:
         session_id = f"{self._id_prefix}-{next(self._id_numbers):x}"
         try:
             session = HostedSession(
-                transport, peer, session_id, self._service, self._board, speaks_tls=listener.speaks_tls, slot=slot
+                transport, peer, session_id, self._service, self._post, speaks_tls=listener.speaks_tls, slot=slot
             )
         except TooManyConnections as refusal:
             _log_refused_connection(peer, refusal)

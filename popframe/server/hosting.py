@@ -5,18 +5,45 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from dataclasses import dataclass
+from typing import Self
 
+from popframe.config import AbuseSettings
 from popframe.engine import Session
 from popframe.model import Peer, SessionSummary
-from popframe.server.backend import HookBackend, Place
+from popframe.server.abuse.guard import LoginGuard
+from popframe.server.abuse.memory import AttemptMemory
+from popframe.server.abuse.patience import Patience
+from popframe.server.abuse.spacing import Spacing
+from popframe.server.backend import Doorkeeper, HookBackend, Place
 from popframe.server.connection import Connection
 from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
-from popframe.server.scoreboard import FrontBoard
-from popframe.server.service import Service
+from popframe.server.scoreboard import FrontBoard, TooManyConnections
+from popframe.server.service import Limits, Service
 from popframe.server.transport import HandshakeFailed, Transport
 
 _logger = logging.getLogger("popframe.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a process that hosts sessions counts them with.
+
+    Attributes:
+        board: Who is connected.
+        guard: Who has tried what.
+        spacing: Who was here when.
+    """
+
+    board: FrontBoard
+    guard: LoginGuard
+    spacing: Spacing
+
+    @classmethod
+    def of_process(cls, board: FrontBoard, attempts: AttemptMemory, settings: AbuseSettings) -> Self:
+        """Return what one process has; the memory is opened for it alone."""
+        return cls(board, LoginGuard(attempts, settings), Spacing(attempts, settings))
 
 
 class HostedSession:
@@ -32,7 +59,7 @@ class HostedSession:
         peer: Peer,
         session_id: str,
         service: Service,
-        board: FrontBoard,
+        post: Post,
         *,
         speaks_tls: bool = False,
         slot: int | None = None,
@@ -44,7 +71,7 @@ class HostedSession:
             peer: Where it comes from.
             session_id: The session's name in the log.
             service: Plugins, policy, timers, limits.
-            board: Where connections are counted.
+            post: Where it is counted.
             speaks_tls: TLS comes before the greeting.
             slot: The place that the connection has on the board already, not yet counted for an address; None for none.
 
@@ -56,16 +83,13 @@ class HostedSession:
         self._peer = peer
         self._hooks = service.hooks
         self._client_names = service.client_names
-        self._board = board
-        if slot is None:
-            slot = board.enter("", limits.total, limits.per_address)
-        # A proxy brings many clients: its own connections, and those of whom it does not know, count only in all.
-        board.enter_address(slot, "" if peer.address == peer.proxy else peer.address, limits.per_address)
-        self._slot = slot
+        self._board = post.board
+        self._slot = _place_on(post, peer, limits, slot)
         self._started = time.monotonic()
-        place = Place(board, self._slot, limits.per_user)
+        place = Place(post.board, self._slot, limits.per_user)
         transport = Transport(connection)
-        backend: HookBackend = HookBackend(session_id, peer, service.hooks, service.rules, place)
+        door = Doorkeeper(post.guard, post.spacing, Patience(connection).wait)
+        backend = HookBackend(session_id, peer, service.hooks, service.rules, place, door)
         if service.door is not None:
             backend = GateBackend(backend, service.door, transport)
         self._backend = backend
@@ -92,6 +116,26 @@ class HostedSession:
             summary = self._session.summary(self._id, time.monotonic() - self._started)
             self._hooks.session_ended(summary)
             _log_end(summary)
+
+
+def _place_on(post: Post, peer: Peer, limits: Limits, slot: int | None) -> int:
+    """Return the slot of a connection, once it is counted wherever it counts.
+
+    A proxy brings many clients: its own connections, and those of whom it does not know, count only in all.
+
+    Raises:
+        TooManyConnections: A limit is reached; nothing is held.
+    """
+    if slot is None:
+        slot = post.board.enter("", limits.total, limits.per_address)
+    address = "" if peer.address == peer.proxy else peer.address
+    post.board.enter_address(slot, address, limits.per_address)
+    try:
+        post.spacing.admit_connection(address)
+    except TooManyConnections:
+        post.board.leave(slot)
+        raise
+    return slot
 
 
 def _log_end(summary: SessionSummary) -> None:

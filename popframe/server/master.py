@@ -23,8 +23,10 @@ from popframe.engine import CODECS, NEEDED_BEYOND_ASCII
 from popframe.errors import ConfigError
 from popframe.plugins import Hooks, Preparation, close_preparations
 from popframe.server import privilege, startup, systemd
+from popframe.server.abuse.memory import AttemptMemory, memory_for
 from popframe.server.certificate_keeper import CertificateKeeper, LoadedCertificates
 from popframe.server.front import Front
+from popframe.server.hosting import Post
 from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import Endpoint, Listeners
 from popframe.server.log import log_event
@@ -94,6 +96,7 @@ class Master:
         self._run_as: str | None = None
         self._gate: GateProcess | None = None
         self._certificates = CertificateKeeper()
+        self._attempts: AttemptMemory
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the exit status.
@@ -108,6 +111,7 @@ class Master:
         for module in NEEDED_LATER:
             importlib.import_module(module)
         self._certificates.use(LoadedCertificates.load(configuration.tls))
+        self._attempts = memory_for(configuration.abuse.state_file, configuration.server.run_as)
         self._prepared = startup.prepare(configuration)
         try:
             self._serve(configuration)
@@ -268,12 +272,14 @@ class Master:
 
     def _become_front(self, region: int, master_pid: int) -> NoReturn:
         try:
+            attempts = self._attempts.reopened()
             if self._gate is not None:
                 self._gate.leave_to_master()
                 privilege.become(self._run_as)
             board = FrontBoard(self._scoreboard, region)
             service = replace(self._service, certificates=self._certificates.certificates)
-            Front(self._listeners.all, service, board, master_pid).run()
+            post = Post.of_process(board, attempts, service.abuse)
+            Front(self._listeners.all, service, post, master_pid).run()
         except BaseException:  # never back into the master's code in a child
             log_event("front-failed", {"trace": traceback.format_exc()}, logging.CRITICAL)
         os._exit(1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from popframe.authorization import LoginRules
-from popframe.config import Configuration
+from popframe.config import AbuseSettings, Configuration
 from popframe.engine import AsciiMode, ClearText, CommandTable, ImplementationShown, Policy, Utf8Support
 from popframe.engine.verbs import Table
 from popframe.plugins import Hooks
@@ -60,6 +60,7 @@ class Service:
         table: The commands.
         timers: How long a client may take.
         limits: Connections at once.
+        abuse: What may be tried, and how often.
         shutdown_seconds: What running sessions get to finish.
         door: The way to the gate; None where one process serves all users.
         proxies: Who may say whose connections they bring; None where nobody may.
@@ -73,6 +74,7 @@ class Service:
     table: Table
     timers: Timers
     limits: Limits
+    abuse: AbuseSettings
     shutdown_seconds: float
     door: GateDoor | None = None
     proxies: Proxies | None = None
@@ -100,6 +102,7 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         ascii_mode=AsciiMode(pop3.ascii_mode),
         clear_text=ClearText(configuration.login.clear_text),
         offers_tls=configuration.tls.is_on,
+        login_delay_seconds=configuration.abuse.login_delay_seconds,
     )
     return Service(
         hooks=hooks,
@@ -108,6 +111,7 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         table=CommandTable(policy, hooks.commands),
         timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
         limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
+        abuse=configuration.abuse,
         shutdown_seconds=server.shutdown_timeout_seconds,
         proxies=_proxies(configuration),
         door=door,

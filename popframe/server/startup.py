@@ -82,6 +82,7 @@ def check(path: Path) -> CheckedConfiguration:
         login=configuration.login,
         tls=configuration.tls,
         proxy=configuration.proxy,
+        abuse=configuration.abuse,
         plugin_settings=configuration.plugin_settings,
         found=tuple(found.values()),
     )

@@ -52,7 +52,7 @@ def test_help_lists_all_commands_with_their_summaries(popframe: Run, install_com
     assert all(heading in result.stdout for heading in ("commands:", "exit status:", "files:", "examples:"))
 
 
-@pytest.mark.parametrize("command", ["check-config", "demo", "inetd", "list-plugins", "serve"])
+@pytest.mark.parametrize("command", ["bans", "check-config", "demo", "inetd", "list-plugins", "serve"])
 def test_every_command_has_help(popframe: Run, command: str) -> None:
     """With its usage and what it does."""
     result = popframe(command, "--help")
@@ -66,7 +66,7 @@ def test_command_line_without_a_command_is_wrong(popframe: Run) -> None:
     result = popframe()
 
     assert (result.returncode, result.stdout) == (2, "")
-    assert "a command is missing (commands: check-config, demo, inetd, list-plugins" in result.stderr
+    assert "a command is missing (commands: bans, check-config, demo, inetd, list-plugins" in result.stderr
 
 
 def test_unknown_command_is_told_with_the_nearest_one(popframe: Run) -> None:
@@ -75,7 +75,7 @@ def test_unknown_command_is_told_with_the_nearest_one(popframe: Run) -> None:
 
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "popframe: there is no command 'chek-config'; did you mean 'check-config'? (commands: check-config, demo, "
+        "popframe: there is no command 'chek-config'; did you mean 'check-config'? (commands: "
     )
 
 

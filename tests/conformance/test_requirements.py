@@ -22,6 +22,7 @@ REQUIREMENTS = frozenset(
         ("A", range(1, 12)),
         ("U", range(1, 34)),
         ("H", range(1, 25)),
+        ("H", (46, 48, 49, 50, 52)),
         ("H", range(53, 58)),
         ("H", range(59, 61)),
         ("H", range(64, 74)),

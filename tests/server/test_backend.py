@@ -14,21 +14,27 @@ import pytest
 from popframe import (
     Account,
     AuthenticationFailed,
+    LoginAttempt,
     LoginFailure,
+    LoginSuccess,
     Maildrop,
     MaildropInUse,
     Peer,
     PlainCredentials,
     SessionHold,
+    TemporaryFailure,
     hookimpl,
 )
 from popframe.authorization import LoginRules
-from popframe.config import LoginSettings
+from popframe.config import AbuseSettings, LoginSettings
 from popframe.config.login import LEAST_REFUSAL_SECONDS
 from popframe.engine import ClearText, CommandTable, Policy, Session
 from popframe.plugins import FoundPlugin, build_hooks
 from popframe.plugins.inspection import inspect_class
-from popframe.server.backend import HookBackend, Place
+from popframe.server.abuse.guard import LoginGuard
+from popframe.server.abuse.memory import memory_alone
+from popframe.server.abuse.spacing import Spacing
+from popframe.server.backend import Doorkeeper, HookBackend, Place
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.testing import MemoryStore
 
@@ -39,6 +45,9 @@ RIGHT = "secret"
 
 WRONG = b"-ERR [AUTH] user name or password not accepted\r\n"
 LATER = b"-ERR [SYS/TEMP] temporary problem on the server, try again later\r\n"
+
+NO_ABUSE = AbuseSettings(max_wrong_passwords=0)
+"""Nothing is counted."""
 
 ACCOUNTS = {
     "alice": Account("alice", uid=1000, gid=1000, shell="/bin/sh"),
@@ -59,13 +68,18 @@ class Doors:
     Attributes:
         asked: What the plugin was asked, in order.
         failures: What it was told of refused logins.
+        successes: What it was told of the others.
+        attempts: What it was asked before anybody looked at a password.
+        waited: How long attempts had to wait, in seconds.
     """
 
-    def __init__(self, settings: LoginSettings) -> None:
+    def __init__(self, settings: LoginSettings, abuse: AbuseSettings = NO_ABUSE) -> None:
         """Open."""
         self.asked: list[str] = []
         self.failures: list[LoginFailure] = []
-        plugin = _plugin(self.asked, self.failures)
+        self.successes: list[LoginSuccess] = []
+        self.attempts: list[LoginAttempt] = []
+        plugin = _plugin(self.asked, self.failures, self.successes, self.attempts)
         found = FoundPlugin("accounts", plugin, "accounts 1", None, inspect_class(plugin).hooks)
         self._hooks = build_hooks([found], {})
         self._rules = LoginRules(settings)
@@ -73,11 +87,19 @@ class Doors:
         region = scoreboard.take_region()
         assert region is not None
         self._board = FrontBoard(scoreboard, region)
+        attempts = memory_alone()
+        self._door = Doorkeeper(LoginGuard(attempts, abuse), Spacing(attempts, abuse), self._wait)
+        self.waited: list[float] = []
 
     def backend(self, peer: Peer = PEER) -> HookBackend:
         """Return what a session of a new connection gets."""
         place = Place(self._board, self._board.enter(peer.address, 100, 100), 10)
-        return HookBackend("s1", peer, self._hooks, self._rules, place)
+        return HookBackend("s1", peer, self._hooks, self._rules, place, self._door)
+
+    def _wait(self, seconds: float) -> bool:
+        """Note how long somebody would have to wait, and do not."""
+        self.waited.append(seconds)
+        return True
 
     def log_in(self, username: str, password: str = RIGHT, *, peer: Peer = PEER) -> bytes:
         """Return what the client of a new connection is told in the end."""
@@ -102,11 +124,25 @@ class Hold:
         self._asked.append("end")
 
 
-def _plugin(asked: list[str], failures: list[LoginFailure]) -> type:
+def _plugin(
+    asked: list[str], failures: list[LoginFailure], successes: list[LoginSuccess], attempts: list[LoginAttempt]
+) -> type:
     """Return a plugin that knows everybody by one password, an empty one would do too, and notes what it is asked."""
     store = MemoryStore()
 
     class Accounts:
+        @hookimpl
+        def popframe_check_attempt(self, attempt: LoginAttempt) -> None:
+            attempts.append(attempt)
+            if attempt.username == "unwanted":
+                raise AuthenticationFailed("a policy is against it")
+            if attempt.username == "later":
+                raise TemporaryFailure("the policy server does not answer")
+
+        @hookimpl
+        def popframe_login_succeeded(self, success: LoginSuccess) -> None:
+            successes.append(success)
+
         @hookimpl
         def popframe_authenticate(self, credentials: PlainCredentials) -> Account | None:
             asked.append(f"authenticate {credentials.username}")
@@ -303,3 +339,95 @@ def test_client_without_an_address_needs_no_network_unless_some_are_named(settin
     assert Doors(settings).log_in("alice", peer=Peer("")).startswith(b"+OK")
     assert Doors(somewhere).log_in("alice", peer=Peer("")) == WRONG
     assert Doors(somewhere).log_in("alice").startswith(b"+OK")
+
+
+# --- what is asked before the password
+
+
+def test_too_many_wrong_passwords_sound_like_one(settings: LoginSettings) -> None:
+    """The right password is not looked at any more, and the answer is the same; the log knows why (H-046, H-048)."""
+    doors = Doors(settings, AbuseSettings(max_wrong_passwords=2))
+    answers = [doors.log_in("alice", password) for password in ("wrong", "wronger", RIGHT)]
+    answers.append(doors.log_in("nobody"))
+
+    assert answers == [WRONG] * 4
+    assert doors.asked == ["authenticate alice"] * 2
+    assert len(doors.attempts) == 2
+    reason = "2 different wrong passwords from 192.0.2.7 (abuse.max_wrong_passwords): the password was not looked at"
+    assert [failure.reason for failure in doors.failures[2:]] == [reason] * 2
+    assert {failure.code for failure in doors.failures} == {"AUTH"}
+    assert doors.log_in("alice", peer=Peer("192.0.2.8")).startswith(b"+OK")
+
+
+def test_an_attempt_is_delayed_before_its_password_is_looked_at(settings: LoginSettings) -> None:
+    """By what was tried before it (H-048)."""
+    doors = Doors(settings, AbuseSettings(delay_after=0))
+    for password in ("wrong", "wronger", RIGHT, RIGHT):
+        doors.log_in("alice", password)
+
+    assert doors.waited == [0.5, 1.0]
+
+
+def test_what_a_rule_refuses_counts_as_one_wrong_password(settings: LoginSettings) -> None:
+    """Whoever is not to come in can go on asking with the right password, and nobody else there pays for it."""
+    doors = Doors(settings, AbuseSettings(max_wrong_passwords=2, delay_after=1))
+    for _ in range(5):
+        assert doors.log_in("carol") == WRONG
+
+    assert doors.waited == []
+    assert doors.log_in("alice").startswith(b"+OK")
+
+
+def test_trouble_of_ours_counts_for_nobody(settings: LoginSettings) -> None:
+    """A password of which nothing was found out is no guess."""
+    doors = Doors(settings, AbuseSettings(max_wrong_passwords=2))
+    settings.nologin_file.touch()
+    for number in range(5):
+        assert doors.log_in("alice") == LATER
+        assert doors.log_in("later", f"guess {number}") == LATER
+    settings.nologin_file.unlink()
+
+    assert doors.log_in("alice").startswith(b"+OK")
+
+
+def test_plugins_are_asked_about_an_attempt_before_its_password(settings: LoginSettings) -> None:
+    """What a policy refuses sounds like a wrong password, and counts as none."""
+    doors = Doors(settings, AbuseSettings(max_wrong_passwords=2))
+    for number in range(5):
+        assert doors.log_in("unwanted", f"guess {number}") == WRONG
+    assert doors.log_in("later") == LATER
+
+    assert doors.asked == []
+    assert {failure.reason for failure in doors.failures[:5]} == {"a policy is against it"}
+    assert doors.failures[5].code == "SYS/TEMP"
+    assert doors.log_in("alice").startswith(b"+OK")
+
+
+def test_plugins_can_tell_passwords_apart_without_knowing_them(settings: LoginSettings) -> None:
+    """Attempt, failure and success have the same keyed hash for the same password of the same user, and no other."""
+    doors = Doors(settings)
+    for username, password in [("alice", "wrong"), ("alice", "wrong"), ("alice", "other"), ("virtual", "wrong")]:
+        doors.log_in(username, password)
+    doors.log_in("alice")
+
+    first, again, other, virtual, right = [attempt.password_digest for attempt in doors.attempts]
+    assert first == again
+    assert len({first, other, virtual, right}) == 4
+    assert [failure.password_digest for failure in doors.failures] == [first, again, other, virtual]
+    assert [(told.username, told.account.username, told.password_digest) for told in doors.successes] == [
+        ("alice", "alice", right)
+    ]
+    assert {attempt.mechanism for attempt in doors.attempts} == {"PASS"}
+    assert {failure.mechanism for failure in doors.failures} == {"PASS"}
+    assert "secret" not in repr((doors.attempts, doors.failures, doors.successes))
+
+
+def test_a_delay_between_logins_is_told_with_a_right_password_alone(settings: LoginSettings) -> None:
+    """Whoever does not know it learns nothing; and the refused login holds nothing (C-020, C-021)."""
+    doors = Doors(settings, AbuseSettings(login_delay_seconds=60))
+    assert doors.log_in("alice").startswith(b"+OK")
+
+    assert doors.log_in("alice", "wrong") == WRONG
+    for _ in range(20):
+        assert doors.log_in("alice") == b"-ERR [LOGIN-DELAY] minimum time between logins not over yet\r\n"
+    assert doors.log_in("virtual").startswith(b"+OK")

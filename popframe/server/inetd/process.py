@@ -24,8 +24,9 @@ from popframe.engine import NEEDED_BEYOND_ASCII
 from popframe.errors import ConfigError
 from popframe.plugins import Preparation, close_preparations
 from popframe.server import log, privilege, startup
+from popframe.server.abuse.memory import memory_alone
 from popframe.server.connection import Connection
-from popframe.server.hosting import HostedSession
+from popframe.server.hosting import HostedSession, Post
 from popframe.server.inetd.client import Client
 from popframe.server.inetd.switches import Switches
 from popframe.server.inetd.trace import TracedTable
@@ -89,14 +90,14 @@ def _serve(
             gate.leave_to_master()
             certificates = startup.load_certificates(configuration.tls)  # after the fork: the gate has no keys
             privilege.become(run_as)
-        # A board of its own: nobody sees how many other processes there are, so limits over all of them are not kept.
-        board = FrontBoard(Scoreboard(), 0)
+        # A board and a memory of its own: nobody sees what other processes do, so limits over all of them are not kept.
+        post = Post.of_process(FrontBoard(Scoreboard(), 0), memory_alone(), service.abuse)
         session = HostedSession(
             client.transport,
             client.peer,
             session_id,
             replace(service, certificates=certificates),
-            board,
+            post,
             speaks_tls=switches.speaks_tls,
         )
         _let_signals_stop(session.connection, service.shutdown_seconds)
@@ -122,7 +123,9 @@ def _gate(configuration: CheckedConfiguration) -> Iterator[GateProcess | None]:
 def _service(
     configuration: CheckedConfiguration, prepared: Mapping[str, Preparation], door: GateDoor | None
 ) -> Service:
-    return service_of(configuration, startup.build(configuration, prepared), door)
+    """Return what the session needs; a delay between logins, which nothing could keep here, is not announced."""
+    alone = replace(configuration, abuse=configuration.abuse.model_copy(update={"login_delay_seconds": 0}))
+    return service_of(alone, startup.build(configuration, prepared), door)
 
 
 def _let_signals_stop(connection: Connection, shutdown_seconds: float) -> None:

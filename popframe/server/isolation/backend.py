@@ -8,6 +8,7 @@ import threading
 from popframe.engine import Handover, Negotiated
 from popframe.errors import TemporaryFailure
 from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary
+from popframe.server.abuse.guard import Attempt
 from popframe.server.backend import HookBackend
 from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.isolation.relay import Relay
@@ -26,11 +27,11 @@ class GateBackend(HookBackend):
             door: The way to the gate.
             transport: What is handed over after a login.
         """
-        super().__init__(local.session_id, local.peer, local.hooks, local.rules, local.place)
+        super().__init__(local.session_id, local.peer, local.hooks, local.rules, local.place, local.doorkeeper)
         self._door = door
         self._transport = transport
 
-    def _admitted(self, credentials: PlainCredentials) -> Handover:
+    def _admitted(self, credentials: PlainCredentials, counted: Attempt) -> Handover:
         """Let the gate admit the user; the connection then belongs to a process that is this user.
 
         Raises:
@@ -39,13 +40,9 @@ class GateBackend(HookBackend):
         channel, relay = self._asked(credentials)
         try:
             account = Account(channel.receive_account(self._door.patience_seconds))
-            self.place.enter_user(account.username)
-            try:
+            with self._entered(counted, account):
                 channel.send_open()
                 channel.receive_ready(self._door.patience_seconds)
-            except BaseException:
-                self.place.leave_user()
-                raise
         except BaseException:
             channel.close()
             if relay is not None:
