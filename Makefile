@@ -11,9 +11,10 @@ SECONDS ?= 1200
 DEBIAN_PACKAGES := curl fetchmail strace whois systemd openbsd-inetd haproxy procmail maildrop dma dovecot-core \
                    mailutils-mda liblockfile-bin libtirpc3
 
-# Not installed but unpacked: xinetd cannot be on one system with openbsd-inetd. It needs what that needs, and libtirpc3.
+# Not installed but unpacked: xinetd cannot be on one system with openbsd-inetd (it needs what that needs, and libtirpc3);
+# fail2ban would start a daemon that reads the machine's logs and changes its firewall.
 UNPACKED := $(VENV)/debian
-UNPACKED_PACKAGES := xinetd
+UNPACKED_PACKAGES := xinetd fail2ban
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -127,11 +128,11 @@ debian-packages:  # --no-remove: the machine may have a mail transfer agent that
 	echo "not installed:$$missing. Tests that need one of them are skipped." >&2; \
 	echo "To run these too, on Debian: sudo apt-get install$$missing" >&2
 
-$(UNPACKED): | $(VENV)/pyvenv.cfg
-	@rm -rf $@.part; mkdir -p $@.part; \
+$(UNPACKED): Makefile | $(VENV)/pyvenv.cfg
+	@rm -rf $@ $@.part; mkdir -p $@.part; \
 	if (cd $@.part && apt-get -qq download $(UNPACKED_PACKAGES)) 2>/dev/null; then \
 	  for package in $@.part/*.deb; do dpkg-deb --extract $$package $@.part || exit; done; \
-	  rm $@.part/*.deb; mv $@.part $@; \
+	  rm $@.part/*.deb; mv $@.part $@; touch $@; \
 	else \
 	  rm -rf $@.part; \
 	  echo "not unpacked: $(UNPACKED_PACKAGES) (Debian). Tests that need one of them are skipped." >&2; \
