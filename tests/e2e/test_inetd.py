@@ -7,6 +7,8 @@ import pwd
 import re
 import signal
 import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from popframe.testing.site import RUN_AS, MailSite
 
 from .inetd_room import (
     MESSAGES,
+    Started,
     children_of,
     connections_of,
     lines_of,
@@ -304,3 +307,26 @@ def test_a_trace_shows_what_the_process_of_the_user_does() -> None:
         assert "secret" not in text
         assert 'command=STAT reply="+OK 2 ' in text
         assert (trace.stat().st_uid, trace.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_delay_that_nobody_could_keep_is_not_announced(site: MailSite) -> None:
+    """One process does not know when the user was here last; wrong passwords count for its own session (C-020)."""
+    site.configure(more=log_to(site) + "[abuse]\nlogin_delay_seconds = 60\ndelay_after = 0\n")
+    for _ in range(2):
+        with started(site.configuration) as client:
+            client.lines.readline()
+            assert b"LOGIN-DELAY" not in b"".join(capabilities(client))
+            assert client.ask("USER alice").startswith(b"+OK")
+            assert client.ask("PASS wrong").startswith(b"-ERR [AUTH]")
+            began = time.monotonic()
+            assert log_in(client).startswith(b"+OK")
+            assert time.monotonic() - began >= 0.5
+            client.ask("QUIT")
+            assert client.end() == 0
+
+
+def capabilities(client: Started) -> Iterator[bytes]:
+    """Ask for the capabilities, and yield their lines."""
+    client.ask("CAPA")
+    while (line := client.lines.readline()) != b".\r\n":
+        yield line

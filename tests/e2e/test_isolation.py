@@ -370,3 +370,34 @@ def test_the_address_that_a_proxy_tells_reaches_the_process_of_the_user(folder: 
 
     assert re.findall(r" login session=\S+ address=(\S+) user=alice", server.log()) == ["192.0.2.1"]
     assert "address 192.0.2.2 is in login.deny_networks" in server.log()
+
+
+def test_guesses_are_counted_in_the_front(folder: Path) -> None:
+    """The gate is not asked about what is refused; the user at home comes in, and the file is run_as's own (H-048)."""
+    counting = '[abuse]\nmax_wrong_passwords = 3\nmax_delay_seconds = 0\nstate_file = "state/attempts"\n'
+    site = Site(folder, ["alice", "bob"], store=counting)
+    with site.server:
+        with site.logged_in("alice"):
+            pass
+        for number in range(5):
+            with site.connect() as client:
+                assert client.log_in("bob", f"guess {number}").startswith(b"-ERR [AUTH]")
+        with site.connect() as client:
+            assert client.log_in("bob", PASSWORD).startswith(b"-ERR [AUTH]")
+        with site.logged_in("alice") as client:
+            assert client.ask("STAT").startswith(b"+OK")
+
+        assert site.server.count_in_log("the password was not looked at") == 3
+        status = (folder / "state" / "attempts").stat()
+        assert (status.st_uid, status.st_mode & 0o777) == (pwd.getpwnam("nobody").pw_uid, 0o600)
+
+
+def test_a_delay_between_logins_holds_for_every_process(folder: Path) -> None:
+    """It is the front that knows when the user was here last (C-020)."""
+    site = Site(folder, ["alice"], store="[abuse]\nlogin_delay_seconds = 60\n")
+    with site.server:
+        with site.logged_in("alice"):
+            pass
+        for _ in range(3):
+            with site.connect() as client:
+                assert client.log_in("alice", PASSWORD).startswith(b"-ERR [LOGIN-DELAY]")

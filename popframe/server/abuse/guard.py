@@ -177,7 +177,7 @@ class LoginGuard:
                 tried_for_user = 0 if is_known else self._count_for_user(attempt.username, now)
                 attempt.delay_seconds = max(self._delay(failed), self._delay(tried_for_user))
                 attempt.subject, attempt.name = subject, self._name(attempt, secrets.token_bytes(NAME_OCTETS))
-                ledger.under_way[attempt.name] = now
+                ledger.under_way[attempt.name] = now + attempt.delay_seconds
                 self._keep(subject, ledger, now)
         if failed >= limit:
             raise TooManyWrongPasswords(

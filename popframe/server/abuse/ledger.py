@@ -8,9 +8,9 @@ from typing import Self
 
 from popframe.config.abuse import MAX_WRONG_PASSWORDS
 
-UNDER_WAY_SECONDS = 150.0
-"""How long an attempt holds its place when nobody says what came of it, because its process has died; longer than a
-login takes by default, the longest delay included."""
+UNDER_WAY_SECONDS = 5.0
+"""How long an attempt holds its place, from the end of its delay: longer than a slow hash, or PAM's own delay, takes.
+One that hangs, or whose process has died, must not keep others out; should it fail later, it counts all the same."""
 
 CLOCK_SLIP_SECONDS = 60.0
 """An attempt that is further in the future than this was written by a clock that was wrong."""
@@ -39,7 +39,7 @@ class Ledger:
     Attributes:
         label: What people call it.
         failed: By name of the attempt, when it was last made.
-        under_way: The same for attempts of which nobody knows yet what will come.
+        under_way: For attempts of which nobody knows yet what will come, when their delay is over.
     """
 
     label: str

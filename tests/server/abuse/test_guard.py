@@ -182,12 +182,35 @@ def test_who_waits_too_long_for_a_place_is_told_to_come_later(world: World, monk
 
 
 def test_places_of_the_dead_come_back(world: World) -> None:
-    """A front that dies in the middle of logins keeps nobody out for long."""
+    """A front that dies in the middle of logins, or a directory that hangs, keeps nobody out for long."""
     for _ in range(LIMIT):
         world.begin(HOME, "alice")
     world.now += UNDER_WAY_SECONDS + 1
 
     assert world.log_in(HOME, "alice") == 0
+
+
+def test_an_attempt_that_took_long_is_counted_all_the_same(world: World) -> None:
+    """Slowing the server down gains no guess but those that were under way."""
+    attempts = [world.begin(ATTACKER, "alice") for _ in range(LIMIT)]
+    world.now += UNDER_WAY_SECONDS + 1
+    for number, attempt in enumerate(attempts):
+        world.guard.failed(attempt, b"guess %d" % number)
+
+    assert world.is_refused(ATTACKER, "alice")
+
+
+def test_a_place_is_held_during_the_delay(world: World) -> None:
+    """Attempts side by side do not escape it."""
+    world.guesses(ATTACKER, "alice", LIMIT - 1)
+    attempt = world.begin(ATTACKER, "alice")
+    world.now += attempt.delay_seconds + UNDER_WAY_SECONDS - 1
+    with pytest.raises(TemporaryFailure, match="went away"):
+        world.guard.begin(Peer(ATTACKER), "alice", lambda _seconds: False)
+    world.guard.failed(attempt, b"the last")
+
+    assert attempt.delay_seconds == 2
+    assert world.is_refused(ATTACKER, "alice")
 
 
 def test_delays_grow_and_end(world: World) -> None:

@@ -17,7 +17,7 @@ from popframe.server.abuse.ledger import (
 
 NOW = 1_800_000_000.0
 names = st.binary(min_size=8, max_size=8)
-times = st.floats(NOW - 50, NOW)
+times = st.floats(NOW - UNDER_WAY_SECONDS / 2, NOW)
 
 
 @given(st.dictionaries(names, times, max_size=30), st.dictionaries(names, times, max_size=10), st.text(max_size=30))
