@@ -28,6 +28,10 @@ LEAST_PLAYED = 75
 """So many transcripts suppose nothing that a site with an mbox does not have."""
 
 
+IN_POP3 = [field.name for field in fields(Policy) if field.name in {*Pop3Settings.model_fields, "implementation_shown"}]
+"""Choices that stand in the table [pop3]; transcripts that make others are played against the engine alone."""
+
+
 class Site:
     """A running server whose settings, users and mail become those of one transcript after the other."""
 
@@ -78,7 +82,8 @@ class Site:
         """Start anew with other settings; the log says more than usual, to tell when a session has ended."""
         self._server.stop()
         lines = [f"{name} = {json.dumps(value)}\n" for name, value in pop3_table(policy).items()]
-        self._site.configure(more="[pop3]\n" + "".join(lines) + '[log]\nlevel = "debug"\n')
+        others = '[log]\nlevel = "debug"\n[abuse]\nmax_wrong_passwords = 0\n'  # some transcripts try very many
+        self._site.configure(more="[pop3]\n" + "".join(lines) + others)
         self._server.start()
         self._policy = policy
 
@@ -92,7 +97,7 @@ def site() -> Iterator[Site]:
 
 def pop3_table(policy: Policy) -> dict[str, object]:
     """Return the settings that lead to a policy."""
-    values = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    values = {name: getattr(policy, name) for name in IN_POP3}
     values["show_implementation"] = values.pop("implementation_shown")
     return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
@@ -100,6 +105,9 @@ def pop3_table(policy: Policy) -> dict[str, object]:
 def is_playable(transcript: Transcript) -> bool:
     """Tell whether a site can be set so, an mbox can hold the messages, and nothing has to fail."""
     messages = [message for user in transcript.users for message in user.messages]
+    others = {field.name for field in fields(Policy)}.difference(IN_POP3)
+    if any(getattr(transcript.policy, name) != getattr(Policy(), name) for name in others):
+        return False
     try:
         Pop3Settings.model_validate(pop3_table(transcript.policy))
     except ValidationError:
