@@ -1,4 +1,7 @@
-"""popframe, as its README sets it up: auth_file and store_mbox, the rest as it comes."""
+"""popframe, as its README sets it up: auth_file and store_mbox, the rest as it comes.
+
+But for one limit: all clients here come from one address, and more of them within a minute than anybody would have.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ path = "users"
 
 [plugin.store_mbox]
 spool_dir = "mail"
+
+[abuse]
+max_connections_per_minute = 0
 """
 
 

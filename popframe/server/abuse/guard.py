@@ -34,6 +34,9 @@ PLACE_PAUSE_SECONDS = 0.05
 PLACE_PATIENCE_SECONDS = 30.0
 """How long it does that before it is refused: mail programs wait a minute for an answer."""
 
+KNOWN_STEP_SECONDS = 3600.0
+"""How exactly is known when a user was last in a network; finer would be a write for each login."""
+
 _DAY_SECONDS = 86_400.0
 
 Wait = Callable[[float], bool]
@@ -51,6 +54,7 @@ class Attempt:
     Attributes:
         network: What its address is counted as.
         username: The name that was tried, as it is counted.
+        own: Key of what is known of this user in this network.
         subject: Key of the ledger in which it stands; empty when it is not counted, or no longer.
         label: What people call this ledger.
         name: Its name there.
@@ -59,6 +63,7 @@ class Attempt:
 
     network: str
     username: str
+    own: bytes
     subject: bytes = b""
     label: str = ""
     name: bytes = b""
@@ -100,7 +105,8 @@ class LoginGuard:
         """
         address = "" if peer.address == peer.proxy else peer.address  # a proxy's own brings many clients
         network = self._networks.counted_as(address) if self._settings.max_wrong_passwords else ""
-        attempt = Attempt(network, counted_name(username))
+        name = counted_name(username)
+        attempt = Attempt(network, name, self._memory.key("own", network, name) if network else b"")
         deadline = time.monotonic() + PLACE_PATIENCE_SECONDS
         while network and not self._take_place(attempt):
             if time.monotonic() >= deadline:
@@ -136,12 +142,13 @@ class LoginGuard:
         if not attempt.subject:
             return
         memory = self._memory
-        with self._memory.troubles.told(), self._memory.file.locked():
+        with memory.troubles.told(), memory.file.locked():
             now = self._clock()
-            own = self._own_key(attempt)
-            memory.ledgers.remove(own)
+            memory.ledgers.remove(attempt.own)
             self._leave_place(self._network_key(attempt), attempt, now, is_right=True)
-            memory.known.put(own, MARK.pack(now, 0), mark_time)
+            mark = memory.known.get(attempt.own)
+            if mark is None or not 0 <= now - mark_time(mark) < KNOWN_STEP_SECONDS:
+                memory.known.put(attempt.own, MARK.pack(now, 0), mark_time)
         attempt.subject = b""
 
     def withdrawn(self, attempt: Attempt) -> None:
@@ -169,7 +176,7 @@ class LoginGuard:
         with self._memory.troubles.told(), self._memory.file.locked():
             now = self._clock()
             is_known = self._is_known(attempt, now)
-            subject = self._own_key(attempt) if is_known else self._network_key(attempt)
+            subject = attempt.own if is_known else self._network_key(attempt)
             attempt.label = f"{attempt.network} {attempt.username}" if is_known else attempt.network
             ledger = self._ledger(subject, attempt.label, now)
             failed, under_way = len(ledger.failed), len(ledger.under_way)
@@ -193,15 +200,12 @@ class LoginGuard:
 
     def _is_known(self, attempt: Attempt, now: float) -> bool:
         """Tell whether the user has logged in from there lately."""
-        mark = self._memory.known.get(self._own_key(attempt))
+        mark = self._memory.known.get(attempt.own)
         days = self._settings.known_network_days
         return mark is not None and now - MARK.unpack(mark)[0] < days * _DAY_SECONDS
 
     def _network_key(self, attempt: Attempt) -> bytes:
         return self._memory.key("network", attempt.network)
-
-    def _own_key(self, attempt: Attempt) -> bytes:
-        return self._memory.key("own", attempt.network, attempt.username)
 
     def _ledger(self, subject: bytes, label: str, now: float) -> Ledger:
         payload = self._memory.ledgers.get(subject)
@@ -215,7 +219,10 @@ class LoginGuard:
             self._memory.ledgers.put(subject, ledger.packed(), rank)
 
     def _leave_place(self, subject: bytes, attempt: Attempt, now: float, *, is_right: bool) -> None:
-        ledger = self._ledger(subject, "", now)
+        payload = self._memory.ledgers.get(subject)
+        if payload is None:
+            return
+        ledger = Ledger.parsed(payload, now, self._memory_seconds)
         ledger.under_way.pop(attempt.name, None)
         if is_right:
             ledger.forget_user(self._tag(attempt.username))

@@ -130,6 +130,7 @@ class Section:
         self._record_octets = _HEAD_OCTETS + payload_octets
         self._bucket_octets = self._record_octets * WAYS
         self._buckets = buckets
+        self._key_places = range(_CHECKSUM_OCTETS, self._bucket_octets, self._record_octets)
 
     @property
     def end(self) -> int:
@@ -197,11 +198,11 @@ class Section:
 
     def _find(self, bucket: bytes, key: bytes) -> int:
         """Return which record of a bucket is whole and has this key; -1 for none."""
-        for place in range(WAYS):
-            begin = place * self._record_octets + _CHECKSUM_OCTETS
-            if bucket[begin : begin + KEY_OCTETS] == key and self._payload(bucket, place) is not None:
-                return place
-        return -1
+        keys = [bucket[begin : begin + KEY_OCTETS] for begin in self._key_places]
+        if key not in keys:
+            return -1
+        place = keys.index(key)
+        return -1 if self._payload(bucket, place) is None else place
 
     def _payload(self, bucket: bytes, place: int) -> bytes | None:
         """Return the content of a record; None when there is none, or when it is damaged."""
