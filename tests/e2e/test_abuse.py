@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,45 @@ import pytest
 from popframe.testing.client import RawClient
 from popframe.testing.server import ServerProcess
 from popframe.testing.site import MailSite
+
+BAN_TOOL = '''
+import json
+from pathlib import Path
+
+from popframe import AuthenticationFailed, ConfigPath, PluginSettings, hookimpl
+
+
+class BanTool:
+    """Refuses whom a file names, and writes down what happens."""
+
+    class Settings(PluginSettings):
+        """Where the files are."""
+
+        banned: ConfigPath
+        events: ConfigPath
+
+    def __init__(self, settings):
+        self._settings = settings
+
+    @hookimpl
+    def popframe_check_attempt(self, attempt):
+        self._note("attempt", attempt, None)
+        if attempt.peer.address in self._settings.banned.read_text().split():
+            raise AuthenticationFailed("on the list of the ban tool")
+
+    @hookimpl
+    def popframe_login_failed(self, failure):
+        self._note("failed", failure, failure.reason)
+
+    @hookimpl
+    def popframe_login_succeeded(self, success):
+        self._note("succeeded", success, success.account.username)
+
+    def _note(self, what, told, more):
+        line = [what, told.peer.address, told.username, told.mechanism, told.password_digest, more]
+        with self._settings.events.open("a") as events:
+            events.write(json.dumps(line) + "\\n")
+'''
 
 WRONG = b"-ERR [AUTH] user name or password not accepted\r\n"
 
@@ -282,3 +322,32 @@ def test_of_a_hundred_connections_of_one_user_one_gets_in(site: MailSite) -> Non
     for _ in server.until("the maildrop to be free"):
         if guess(server, "127.0.0.1", "alice", "secret").startswith(b"+OK"):
             break
+
+
+def test_a_ban_tool_can_be_a_plugin(site: MailSite) -> None:
+    """It is asked before the password is looked at, and told of every attempt, without a password in sight."""
+    (site.directory / "ban_tool.py").write_text(BAN_TOOL)
+    (site.directory / "banned").write_text("127.66.0.1\n")
+    (site.directory / "events").touch()
+    settings = '[plugin.ban_tool]\nbanned = "banned"\nevents = "events"\n'
+    site.configure(more=settings, plugins=("./ban_tool.py", "auth_file", "store_mbox"))
+    server = site.start()
+    assert guess(server, "127.66.0.1", "alice", "secret") == WRONG
+    assert guess(server, "127.66.0.2", "alice", "swordfish") == WRONG
+    assert guess(server, "127.66.0.2", "alice", "secret").startswith(b"+OK")
+
+    text = (site.directory / "events").read_text()
+    events = [json.loads(line) for line in text.splitlines()]
+    assert [event[:4] + event[5:] for event in events] == [
+        ["attempt", "127.66.0.1", "alice", "PASS", None],
+        ["failed", "127.66.0.1", "alice", "PASS", "on the list of the ban tool"],
+        ["attempt", "127.66.0.2", "alice", "PASS", None],
+        ["failed", "127.66.0.2", "alice", "PASS", "wrong password"],
+        ["attempt", "127.66.0.2", "alice", "PASS", None],
+        ["succeeded", "127.66.0.2", "alice", "PASS", "alice"],
+    ]
+    digests = [event[4] for event in events]
+    assert digests[0] == digests[1] == digests[4] == digests[5]
+    assert digests[2] == digests[3] != digests[0]
+    assert "secret" not in text
+    assert "swordfish" not in text + server.log()

@@ -67,13 +67,13 @@ def clear(memory: AttemptMemory, settings: AbuseSettings, subject: str | None) -
     now = time.time()
     wanted = None if subject is None else {counted_name(subject), Networks().counted_as(subject.partition("/")[0])}
     count = 0
-    with memory.file.locked():
-        for section in (memory.ledgers, memory.users):
-            for key, ledger in list(_ledgers(section, now, settings.forget_after_seconds)):
-                parts = set(_parts(ledger.label, is_user=section is memory.users)) - {""}
-                if wanted is None or parts & wanted:
+    for section in (memory.ledgers, memory.users):
+        for key, ledger in _ledgers(section, now, settings.forget_after_seconds):
+            parts = set(_parts(ledger.label, is_user=section is memory.users)) - {""}
+            if wanted is None or parts & wanted:
+                with memory.file.locked():  # for each by itself: logins need not wait for all
                     section.remove(key)
-                    count += bool(ledger.failed)
+                count += bool(ledger.failed)
     return count
 
 

@@ -22,6 +22,8 @@ from popframe.server.log import FIELDS
 
 SETTINGS = AbuseSettings(max_wrong_passwords=2)
 ATTACKER = Peer("203.0.113.66")
+ATTACKER_AT_HOME = Peer("192.0.2.1")
+"""Where carol has logged in, too."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away: run as root")
 
@@ -54,7 +56,15 @@ def test_what_was_counted_survives_a_restart(path: Path) -> None:
     guess(memory, ATTACKER, "alice", b"1")
     guess(memory, ATTACKER, "alice", b"2")
 
-    assert is_refused(memory_for(path, None))
+    guard = LoginGuard(memory, SETTINGS)
+    guard.succeeded(guard.begin(ATTACKER_AT_HOME, "carol", lambda _seconds: True))
+    guess(memory, ATTACKER_AT_HOME, "dave", b"1")
+    guess(memory, ATTACKER_AT_HOME, "dave", b"2")
+
+    later = memory_for(path, None)
+    assert is_refused(later)
+    again = LoginGuard(later, SETTINGS)
+    again.succeeded(again.begin(ATTACKER_AT_HOME, "carol", lambda _seconds: True))  # she is no stranger there
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
