@@ -216,22 +216,25 @@ def test_limits_are_those_of_the_clients(site: MailSite) -> None:
 
 def test_wrong_passwords_of_one_client_are_not_those_of_another(site: MailSite) -> None:
     """N-020: 50 failures from one address through the proxy, and its neighbour is served."""
-    site.configure(more=proxy_table(), listen=())
+    site.configure(more=proxy_table() + "[abuse]\nmax_delay_seconds = 0\n", listen=())
     server = site.start()
 
-    def fail() -> None:
+    def fail(number: int) -> None:
         with through(server, line("192.0.2.1")) as client:
-            for _ in range(5):
-                client.log_in("alice", "wrong")
+            for each in range(5):
+                client.log_in("alice", f"wrong {number} {each}")
 
-    threads = [threading.Thread(target=fail) for _ in range(10)]
+    threads = [threading.Thread(target=fail, args=(number,)) for number in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
+    with through(server, line("192.0.2.1")) as client:
+        assert client.log_in("bob", "secret").startswith(b"-ERR [AUTH]")
     with through(server, line("192.0.2.2")) as client:
         assert client.log_in("alice", "secret").startswith(b"+OK")
+    assert server.count_in_log("20 different wrong passwords from 192.0.2.1 ") == 31
 
 
 def test_who_has_not_sent_a_header_counts_among_all_connections(site: MailSite) -> None:

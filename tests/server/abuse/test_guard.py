@@ -341,6 +341,17 @@ def test_exempt_networks_are_not_counted(address: str) -> None:
     assert world.log_in(address, "alice") == 0
 
 
+def test_the_address_of_a_proxy_is_nobodys(world: World) -> None:
+    """Clients that the proxy does not know are not counted as one (N-020)."""
+    for number in range(3 * LIMIT):
+        attempt = world.guard.begin(Peer("192.0.2.10", proxy="192.0.2.10"), "alice", world.wait)
+        world.guard.failed(attempt, b"guess %d" % number)
+    world.guesses(ATTACKER, "alice", LIMIT)
+
+    assert world.is_refused(ATTACKER, "alice")
+    world.guard.succeeded(world.guard.begin(Peer("192.0.2.10", proxy="192.0.2.10"), "bob", world.wait))
+
+
 def test_nothing_is_counted_without_a_limit() -> None:
     """0 switches it off."""
     world = World(AbuseSettings(max_wrong_passwords=0))
