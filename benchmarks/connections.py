@@ -78,7 +78,8 @@ def measured(connect: Callable[[ServerProcess, int], Opened], count: int, author
         site.configure(
             'listen_tls = ["127.0.0.1:0"]\nfronts = 1\nlogin_timeout_seconds = 600\nmax_connections = 5000\n'
             "max_connections_per_address = 5000\n",
-            '[tls]\ncertificate = "server.pem"\nhandshake_timeout_seconds = 600\n',
+            '[tls]\ncertificate = "server.pem"\nhandshake_timeout_seconds = 600\n'
+            "[abuse]\nmax_connections_per_minute = 0\n",
         )
         server = site.start()
         with contextlib.ExitStack() as opened:

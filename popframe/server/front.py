@@ -7,6 +7,7 @@ they are taken, and those too many end.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import signal
@@ -194,4 +195,5 @@ class Front:
 
 
 def _log_refused_connection(peer: Peer, refusal: TooManyConnections) -> None:
-    log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)})
+    level = logging.INFO if refusal.is_news else logging.DEBUG
+    log_event("connection-refused", {"address": peer.address or "-", "reason": str(refusal)}, level)

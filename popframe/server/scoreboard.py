@@ -32,6 +32,9 @@ class TooManyConnections(TemporaryFailure):
 
     wire_text = "too many connections, try again later"
 
+    is_news = True
+    """Nobody was refused just before for the same reason: the log is to have a line."""
+
 
 class Scoreboard:
     """The shared memory, seen from the master."""

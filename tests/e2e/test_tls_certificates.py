@@ -90,6 +90,7 @@ def test_a_broken_certificate_changes_nothing_and_is_told(tls: TlsSite, how: str
 
 def test_a_certificate_is_replaced_under_load_and_no_handshake_fails(tls: TlsSite) -> None:
     """T-036: ten times, in turn by the file alone and with a signal."""
+    tls.configure(more="[abuse]\nmax_connections_per_minute = 0\n")
     server = tls.site.start()
     context = tls.context()
     failures: list[BaseException] = []

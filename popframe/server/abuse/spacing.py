@@ -75,11 +75,13 @@ class Spacing:
             if not now - RATE_SECONDS < begun <= now:
                 begun, count = now, 0
             count += 1
-            if count <= limit:
+            if count <= limit + 1:  # one more, to know whether the log was told
                 self._memory.connections.put(key, MARK.pack(begun, count), mark_time)
         if count > limit:
             reason = f"{limit} connections of {network} within a minute (abuse.max_connections_per_minute)"
-            raise TooManyConnections(reason)
+            refusal = TooManyConnections(reason)
+            refusal.is_news = count == limit + 1
+            raise refusal
 
     def _take_turn(self, key: bytes, seconds: int) -> bytes | None:
         """Let a user log in now; return what was kept of the last login.

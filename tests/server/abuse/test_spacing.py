@@ -100,9 +100,10 @@ def test_connections_are_limited_by_the_minute() -> None:
     world = World(AbuseSettings(max_connections_per_minute=10))
     for _ in range(10):
         world.spacing.admit_connection("2001:db8::1")
-    for _ in range(10):
-        with pytest.raises(TooManyConnections, match=r"10 connections of 2001:db8::/64 within a minute"):
+    for number in range(10):
+        with pytest.raises(TooManyConnections, match=r"10 connections of 2001:db8::/64 within a minute") as caught:
             world.spacing.admit_connection("2001:db8::2")
+        assert caught.value.is_news == (number == 0)
     world.spacing.admit_connection("2001:db8:1::1")
     world.now += 61
 
