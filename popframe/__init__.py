@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         Tls,
     )
     from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
+    from popframe.plugins import Host
     from popframe.proven_passwords import ProvenPasswords
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "EncryptionRequired",
     "Exchange",
     "HookContractError",
+    "Host",
     "IncomingMessage",
     "LoginAttempt",
     "LoginDelayed",
@@ -156,6 +158,7 @@ _HOMES = {
     "is_password_hash": "popframe.password",
     "typical_hash": "popframe.password",
     "verify_password": "popframe.password",
+    "Host": "popframe.plugins",
     "ProvenPasswords": "popframe.proven_passwords",
 }
 """Where each name is; a new one goes here, above, and into ``__all__``."""

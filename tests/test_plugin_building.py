@@ -20,7 +20,7 @@ from popframe import (
     StoredSecret,
     hookimpl,
 )
-from popframe.plugins import FoundPlugin, Hooks, build_hooks, close_preparations, prepare_plugins
+from popframe.plugins import FoundPlugin, Hooks, Host, build_hooks, close_preparations, prepare_plugins
 from popframe.plugins.inspection import inspect_class
 
 
@@ -285,6 +285,9 @@ def test_failures_while_collecting_are_told_together() -> None:
 # --- what is prepared before the server gives up root
 
 
+SERVER = Host(is_server=True, run_as="mail")
+
+
 class Prepared:
     """What a plugin prepared; it remembers whether it was closed."""
 
@@ -324,7 +327,7 @@ def settings_of(word: str) -> dict[str, BaseModel | None]:
 def test_what_a_plugin_prepares_reaches_its_constructor_again_and_again() -> None:
     """The first plugin and that of every reload get one and the same object, with their own settings."""
     plugins = [found(Preparing), found(Store)]
-    prepared = prepare_plugins(plugins, settings_of("first"))
+    prepared = prepare_plugins(plugins, settings_of("first"), SERVER)
     outcome = prepared["Preparing"].outcome
     assert isinstance(outcome, Prepared)
 
@@ -339,10 +342,39 @@ def test_what_a_plugin_prepares_reaches_its_constructor_again_and_again() -> Non
 @pytest.mark.parametrize("is_listed_at_start", [True, False])
 def test_reload_is_refused_when_something_else_would_have_to_be_prepared(is_listed_at_start: bool) -> None:
     """Other settings, or a plugin that was not there at start: nobody could prepare it now."""
-    prepared = prepare_plugins([found(Preparing)] if is_listed_at_start else [], settings_of("first"))
+    prepared = prepare_plugins([found(Preparing)] if is_listed_at_start else [], settings_of("first"), SERVER)
 
     with pytest.raises(ConfigError, match=r"^plugin 'Preparing' \(popframe-Preparing 1\): .*restart the server$"):
         build_hooks([found(Preparing), found(Store)], settings_of("second"), prepared=prepared)
+
+
+@pytest.mark.parametrize("has_settings", [True, False])
+def test_plugin_that_asks_is_told_what_it_prepares_for(has_settings: bool) -> None:
+    """The argument ``host`` is filled, with settings before it or without."""
+    told: list[Host] = []
+
+    class WithSettings(Preparing):
+        """Wants to know."""
+
+        @classmethod
+        def before_run_as(cls, settings: Preparing.Settings, host: Host) -> Prepared:
+            """Remember."""
+            told.append(host)
+            return Prepared(settings)
+
+    class Without(Authenticator):
+        """Wants to know, and has no settings."""
+
+        @classmethod
+        def before_run_as(cls, host: Host) -> Prepared:
+            """Remember."""
+            told.append(host)
+            return Prepared(Preparing.Settings())
+
+    plugin_class = WithSettings if has_settings else Without
+    prepare_plugins([found(plugin_class)], {plugin_class.__name__: Preparing.Settings()}, SERVER)
+
+    assert told == [SERVER]
 
 
 def test_server_does_not_start_when_a_plugin_cannot_prepare() -> None:
@@ -375,7 +407,7 @@ def test_server_does_not_start_when_a_plugin_cannot_prepare() -> None:
 
     plugins = [found(plugin_class) for plugin_class in (Other, Preparing, Useless, Broken)]
     with pytest.raises(ConfigError) as caught:
-        prepare_plugins(plugins, settings_of("impossible"))
+        prepare_plugins(plugins, settings_of("impossible"), SERVER)
 
     lines = str(caught.value).splitlines()
     assert lines[:2] == [

@@ -4,11 +4,12 @@ from popframe.plugins.building import build_hooks, missing_roles
 from popframe.plugins.description import PluginDescription, describe_plugins
 from popframe.plugins.discovery import FoundPlugin, PluginProblem, find_plugins, plugin_name
 from popframe.plugins.hooks import Hooks, release
-from popframe.plugins.preparation import Preparation, close_preparations, prepare_plugins
+from popframe.plugins.preparation import Host, Preparation, close_preparations, prepare_plugins
 
 __all__ = [
     "FoundPlugin",
     "Hooks",
+    "Host",
     "PluginDescription",
     "PluginProblem",
     "Preparation",

@@ -2,12 +2,14 @@
 
 A plugin is constructed as the user that the server becomes. One that needs more than this user may, such as a process
 that stays root to ask PAM, has a class method ``before_run_as(settings)``: it is called once, at start, as the user
-that started the server, and what it returns is handed to the constructor, also to those of later reloads.
+that started the server, and what it returns is handed to the constructor, also to those of later reloads. An argument
+``host`` tells it what it prepares for, if it has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +20,24 @@ from popframe.plugins.discovery import FoundPlugin, describe_error
 
 METHOD = "before_run_as"
 """The name of the class method."""
+
+
+HOST_ARGUMENT = "host"
+"""The name of the argument that a plugin may leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a plugin is to prepare for.
+
+    Attributes:
+        is_server: A server that serves many clients until it is stopped. Otherwise it is the process of one client
+            (``popframe inetd``), or nobody is served (``popframe check-config``).
+        run_as: The user that is to be once root is given up; None for whoever has started it.
+    """
+
+    is_server: bool
+    run_as: str | None = None
 
 
 @runtime_checkable
@@ -50,12 +70,15 @@ def needs_preparation(plugin: FoundPlugin) -> bool:
     return hasattr(plugin.plugin_class, METHOD)
 
 
-def prepare_plugins(plugins: Sequence[FoundPlugin], settings: Mapping[str, BaseModel | None]) -> dict[str, Preparation]:
+def prepare_plugins(
+    plugins: Sequence[FoundPlugin], settings: Mapping[str, BaseModel | None], host: Host
+) -> dict[str, Preparation]:
     """Let every plugin that wants to do what it cannot do later.
 
     Args:
         plugins: What was found, in configuration order.
         settings: By name, the validated settings of each plugin that has some.
+        host: What they prepare for.
 
     Raises:
         ConfigError: A plugin cannot; all of them, a line each. What others had prepared is closed again.
@@ -63,7 +86,7 @@ def prepare_plugins(plugins: Sequence[FoundPlugin], settings: Mapping[str, BaseM
     problems: list[str] = []
     prepared = {}
     for plugin in filter(needs_preparation, plugins):
-        preparation = _prepare(plugin, settings.get(plugin.name), problems)
+        preparation = _prepare(plugin, settings.get(plugin.name), host, problems)
         if preparation is not None:
             prepared[plugin.name] = preparation
     if problems:
@@ -78,11 +101,13 @@ def close_preparations(preparations: Iterable[Preparation]) -> None:
         preparation.outcome.close()
 
 
-def _prepare(plugin: FoundPlugin, settings: BaseModel | None, problems: list[str]) -> Preparation | None:
+def _prepare(plugin: FoundPlugin, settings: BaseModel | None, host: Host, problems: list[str]) -> Preparation | None:
     """Return what the plugin has prepared; add to ``problems`` why that does not work."""
     arguments = [] if plugin.settings_model is None else [settings]
     try:
-        outcome = getattr(plugin.plugin_class, METHOD)(*arguments)
+        method: Callable[..., object] = getattr(plugin.plugin_class, METHOD)
+        wants_host = HOST_ARGUMENT in inspect.signature(method).parameters
+        outcome = method(*arguments, **({HOST_ARGUMENT: host} if wants_host else {}))
     except ConfigError as exc:
         problems += [f"{plugin.source}: {line}" for line in str(exc).splitlines()]
         return None

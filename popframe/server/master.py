@@ -112,7 +112,7 @@ class Master:
             importlib.import_module(module)
         self._certificates.use(LoadedCertificates.load(configuration.tls))
         self._attempts = memory_for(configuration.abuse.state_file, configuration.server.run_as)
-        self._prepared = startup.prepare(configuration)
+        self._prepared = startup.prepare(configuration, is_server=True)
         try:
             self._serve(configuration)
         finally:  # a front never comes here: its process ends where it was forked

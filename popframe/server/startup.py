@@ -19,6 +19,7 @@ from popframe.errors import ConfigError
 from popframe.plugins import (
     FoundPlugin,
     Hooks,
+    Host,
     PluginProblem,
     Preparation,
     build_hooks,
@@ -52,7 +53,7 @@ def load(path: Path) -> CheckedConfiguration:
         ConfigError: A plugin does not start.
     """
     configuration = check(path)
-    prepared = prepare(configuration)
+    prepared = prepare(configuration, is_server=False)
     try:
         build(configuration, prepared)
         load_certificates(configuration.tls)
@@ -88,13 +89,18 @@ def check(path: Path) -> CheckedConfiguration:
     )
 
 
-def prepare(configuration: CheckedConfiguration) -> dict[str, Preparation]:
+def prepare(configuration: CheckedConfiguration, *, is_server: bool) -> dict[str, Preparation]:
     """Let the plugins of a checked configuration do what only root can; whoever calls this has not given it up yet.
+
+    Args:
+        configuration: What :func:`check` returned.
+        is_server: It is for a server that serves many clients.
 
     Raises:
         ConfigError: A plugin does not start.
     """
-    return prepare_plugins(configuration.found, configuration.plugin_settings)
+    host = Host(is_server=is_server, run_as=configuration.server.run_as)
+    return prepare_plugins(configuration.found, configuration.plugin_settings, host)
 
 
 def load_certificates(settings: TlsSettings) -> Certificates | None:

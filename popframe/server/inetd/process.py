@@ -59,7 +59,7 @@ def serve_client(client: Client, path: Path, switches: Switches) -> None:
     _set_up_log(configuration, switches, client)
     if switches.bulletin_directory is not None:
         log_event("switch-without-effect", {"switch": f"-b {switches.bulletin_directory}"}, logging.WARNING)
-    prepared = startup.prepare(configuration)
+    prepared = startup.prepare(configuration, is_server=False)
     try:
         _serve(client, configuration, prepared, switches)
     finally:
