@@ -97,7 +97,10 @@ def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]
     assert rows == [row(name, model) for name in model.model_fields]
 
 
-@pytest.mark.parametrize(("plugin", "settings"), [("auth_pam", "AuthPamSettings"), ("store_mbox", "Settings")])
+@pytest.mark.parametrize(
+    ("plugin", "settings"),
+    [("auth_pam", "AuthPamSettings"), ("session_stats", "SessionStatsSettings"), ("store_mbox", "Settings")],
+)
 def test_every_setting_of_a_plugin_is_documented(plugin: str, settings: str) -> None:
     """The plugin's README has a row for each setting."""
     text = (ROOT / "plugins" / plugin / "README.md").read_text("utf-8")

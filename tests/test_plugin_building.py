@@ -353,8 +353,10 @@ def test_plugin_that_asks_is_told_what_it_prepares_for(has_settings: bool) -> No
     """The argument ``host`` is filled, with settings before it or without."""
     told: list[Host] = []
 
-    class WithSettings(Preparing):
+    class WithSettings(Authenticator):
         """Wants to know."""
+
+        Settings = Preparing.Settings
 
         @classmethod
         def before_run_as(cls, settings: Preparing.Settings, host: Host) -> Prepared:

@@ -112,7 +112,8 @@ def test_openmetrics_is_read_by_the_strict_parser() -> None:
     """With its types, and no series beyond those of the text format."""
     metrics = Metrics()
     text = generate_openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]
-    types = {family.name: family.type for family in parse_openmetrics(text)}
+    families = parse_openmetrics(text)  # type: ignore[no-untyped-call]
+    types = {family.name: family.type for family in families}
 
     assert types == {
         "popframe_sessions": "counter",
