@@ -29,6 +29,9 @@ NO_CODE = "none"
 STARTED = "started"
 """What happened: a client has connected."""
 
+LOGGED_IN = "logged-in"
+"""What happened: somebody has logged in."""
+
 COUNTS = ("retr", "top", "deleted", "left")
 """What is done to messages, in the order in which it is told: how many each, and their octets."""
 
@@ -44,6 +47,11 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """Somebody has logged in."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoginFailed:
     """A login was refused, with this response code."""
 
@@ -56,18 +64,16 @@ class Ended:
 
     Attributes:
         outcome: How it ended.
-        is_login: Somebody had logged in.
         seconds: How long it took.
         counts: Messages and their octets, one pair for each of :data:`COUNTS`.
     """
 
     outcome: str
-    is_login: bool
     seconds: float
     counts: tuple[tuple[int, int], ...]
 
 
-Happening: TypeAlias = Started | LoginFailed | Ended
+Happening: TypeAlias = Started | LoggedIn | LoginFailed | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +107,12 @@ def _happening(words: list[str]) -> Happening:
     match words:
         case ["started"]:
             return Started()
+        case ["logged-in"]:
+            return LoggedIn()
         case ["failed", code]:
             return LoginFailed(code)
-        case ["ended", outcome, is_login, seconds, *numbers] if len(numbers) == 2 * len(COUNTS):
+        case ["ended", outcome, seconds, *numbers] if len(numbers) == 2 * len(COUNTS):
             counts = [int(number) for number in numbers]
-            return Ended(outcome, is_login == "1", float(seconds), tuple(zip(counts[::2], counts[1::2], strict=True)))
+            return Ended(outcome, float(seconds), tuple(zip(counts[::2], counts[1::2], strict=True)))
         case _:
             raise ValueError("not an event")

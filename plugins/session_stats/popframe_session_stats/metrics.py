@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from popframe_session_stats.event import COUNTS, NO_CODE, Ended, Event, LoginFailed
+from popframe_session_stats.event import COUNTS, NO_CODE, Ended, Event, LoggedIn, LoginFailed
 
 OUTCOMES = ("quit", "update-failed", "disconnected", "timed-out", "too-many-errors", "storage-failed", "shut-down")
 """How sessions end (popframe.Outcome). Each is there from the start, so that its rate is right from the first on."""
@@ -35,9 +35,7 @@ class Metrics:
         self._sessions = Counter(
             "popframe_sessions", "Sessions that have ended, by outcome", ["outcome"], registry=self.registry
         )
-        self._logins = Counter(
-            "popframe_logins", "Sessions that have ended and in which somebody had logged in", registry=self.registry
-        )
+        self._logins = Counter("popframe_logins", "Logins that succeeded", registry=self.registry)
         self._login_failures = Counter(
             "popframe_login_failures", "Logins that were refused, by response code", ["code"], registry=self.registry
         )
@@ -76,6 +74,8 @@ class Metrics:
         self._present[event.pid] = event.session_count
         self._current.set(sum(self._present.values()))
         match event.happening:
+            case LoggedIn():
+                self._logins.inc()
             case LoginFailed(code):
                 self._login_failures.labels(self._code_label(code)).inc()
             case Ended() as ended:
@@ -88,7 +88,6 @@ class Metrics:
 
     def _count_session(self, ended: Ended) -> None:
         self._sessions.labels(ended.outcome if ended.outcome in OUTCOMES else OTHER).inc()
-        self._logins.inc(ended.is_login)
         self._duration.observe(ended.seconds)
         for action, (messages, octets) in zip(COUNTS, ended.counts, strict=True):
             if messages:

@@ -64,6 +64,12 @@ class SessionStats:
             self._reporter.session_started()
 
     @hookimpl
+    def popframe_login_succeeded(self) -> None:
+        """Count it."""
+        if self._reporter is not None:
+            self._reporter.login_succeeded()
+
+    @hookimpl
     def popframe_login_failed(self, failure: LoginFailure) -> None:
         """Count it."""
         if self._reporter is not None:

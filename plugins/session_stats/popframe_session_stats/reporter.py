@@ -39,6 +39,10 @@ class Reporter:
         """Tell that a client has connected."""
         self._tell(event.STARTED, 1)
 
+    def login_succeeded(self) -> None:
+        """Tell that somebody has logged in."""
+        self._tell(event.LOGGED_IN, 0)
+
     def login_failed(self, code: str) -> None:
         """Tell that a login was refused."""
         self._tell(event.failed(code), 0)
@@ -46,7 +50,7 @@ class Reporter:
     def session_ended(self, summary: SessionSummary) -> None:
         """Tell that a session is over."""
         self._tell(
-            f"ended {summary.outcome.value} {1 if summary.username else 0} {summary.duration_seconds:.6f} "
+            f"ended {summary.outcome.value} {summary.duration_seconds:.6f} "
             f"{summary.retr_count} {summary.retr_octets} {summary.top_count} {summary.top_octets} "
             f"{summary.deleted_count} {summary.deleted_octets} {summary.left_count} {summary.left_octets}",
             -1,

@@ -12,7 +12,6 @@ import threading
 import time
 from http.server import HTTPServer
 from socketserver import ThreadingMixIn
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import MetricsHandler
@@ -52,7 +51,7 @@ class ScrapeServer(ThreadingMixIn, HTTPServer):
                     with contextlib.suppress(OSError):
                         connection.shutdown(socket.SHUT_RDWR)
 
-    def process_request(self, request: socket.socket, client_address: Any) -> None:  # type: ignore[override]
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Start a thread for a question, if there is room for one."""
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)

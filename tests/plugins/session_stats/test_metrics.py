@@ -16,7 +16,7 @@ from popframe import (
     Refusal,
     TemporaryFailure,
 )
-from popframe_session_stats.event import Ended, Event, LoginFailed, Started
+from popframe_session_stats.event import Ended, Event, LoggedIn, LoginFailed, Started
 from popframe_session_stats.metrics import CODES, MAX_CODES, OUTCOMES, Metrics
 
 NOTHING = ((0, 0),) * 4
@@ -51,8 +51,9 @@ def test_one_session_is_counted_everywhere() -> None:
     metrics = Metrics()
     metrics.count(Event(1, 1, 0, Started()))
     metrics.count(Event(1, 1, 0, LoginFailed("AUTH")))
+    metrics.count(Event(1, 1, 0, LoggedIn()))
     assert samples(metrics)["popframe_current_sessions"] == 1
-    metrics.count(Event(1, 0, 0, Ended("quit", True, 0.3, ((2, 200), (1, 40), (1, 120), (2, 300)))))
+    metrics.count(Event(1, 0, 0, Ended("quit", 0.3, ((2, 200), (1, 40), (1, 120), (2, 300)))))
 
     assert {name: value for name, value in samples(metrics).items() if value and "bucket" not in name} == {
         "popframe_sessions_total quit": 1,
@@ -74,7 +75,7 @@ def test_one_session_is_counted_everywhere() -> None:
 def test_session_without_a_login_is_none() -> None:
     """It counts among the sessions alone."""
     metrics = Metrics()
-    metrics.count(Event(1, 0, 0, Ended("disconnected", False, 0.3, NOTHING)))
+    metrics.count(Event(1, 0, 0, Ended("disconnected", 0.3, NOTHING)))
 
     assert samples(metrics)["popframe_logins_total"] == 0
     assert samples(metrics)["popframe_sessions_total disconnected"] == 1
@@ -99,7 +100,7 @@ def test_codes_and_outcomes_do_not_grow_without_end() -> None:
     metrics = Metrics()
     for number in range(1000):
         metrics.count(Event(1, 0, 0, LoginFailed(f"CODE{number}")))
-        metrics.count(Event(1, 0, 0, Ended(f"outcome{number}", False, 0.0, NOTHING)))
+        metrics.count(Event(1, 0, 0, Ended(f"outcome{number}", 0.0, NOTHING)))
     found = samples(metrics)
 
     assert len([name for name in found if name.startswith("popframe_login_failures_total")]) == MAX_CODES + 1

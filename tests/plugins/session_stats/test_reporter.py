@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from popframe import SessionSummary
-from popframe_session_stats.event import Ended, Event, LoginFailed, Started
+from popframe_session_stats.event import Ended, Event, LoggedIn, LoginFailed, Started
 from popframe_session_stats.reporter import Reporter
 
 
@@ -33,15 +33,17 @@ def received(far: socket.socket) -> Event:
 
 
 def test_one_session(ends: tuple[socket.socket, socket.socket], summary: SessionSummary) -> None:
-    """Three datagrams, which say all that is counted, and how many sessions there are."""
+    """A datagram for each event, which say all that is counted, and how many sessions there are."""
     reporter = Reporter(ends[0])
     pid = os.getpid()
     reporter.session_started()
     assert received(ends[1]) == Event(pid, 1, 0, Started())
+    reporter.login_succeeded()
+    assert received(ends[1]) == Event(pid, 1, 0, LoggedIn())
     reporter.login_failed("AUTH")
     assert received(ends[1]) == Event(pid, 1, 0, LoginFailed("AUTH"))
     reporter.session_ended(summary)
-    assert received(ends[1]) == Event(pid, 0, 0, Ended("quit", True, 0.25, ((2, 200), (1, 40), (1, 120), (2, 300))))
+    assert received(ends[1]) == Event(pid, 0, 0, Ended("quit", 0.25, ((2, 200), (1, 40), (1, 120), (2, 300))))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_numbers_of_many_threads_arrive_in_order(ends: tuple[socket.socket, sock
     assert counts == list(range(1, 401))
 
 
-@pytest.mark.parametrize("text", ["", "1 2", "1 2 3", "x 0 0 started", "1 0 0 ended quit 1 0.5 1", "1 0 0 failed"])
+@pytest.mark.parametrize("text", ["", "1 2", "1 2 3", "x 0 0 started", "1 0 0 ended quit 0.5 1", "1 0 0 failed"])
 def test_what_is_no_event(text: str) -> None:
     """It is refused as a whole."""
     with pytest.raises(ValueError, match=r"."):
