@@ -124,9 +124,7 @@ def test_numbers_of_many_threads_arrive_in_order() -> None:
         near.setblocking(False)
         reporter = Reporter(near)
         for _ in range(50):
-            threads = [
-                threading.Thread(target=lambda: [reporter.session_started() for _ in range(20)]) for _ in range(4)
-            ]
+            threads = [threading.Thread(target=start_twenty, args=(reporter,)) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -134,6 +132,12 @@ def test_numbers_of_many_threads_arrive_in_order() -> None:
             counts += [received(far).session_count for _ in range(80)]
 
     assert counts == list(range(1, 4001))
+
+
+def start_twenty(reporter: Reporter) -> None:
+    """Tell of twenty sessions."""
+    for _ in range(20):
+        reporter.session_started()
 
 
 @pytest.mark.parametrize("text", ["", "1 2", "1 2 3", "x 0 0 started", "1 0 0 ended quit 0.5 1", "1 0 0 failed"])
