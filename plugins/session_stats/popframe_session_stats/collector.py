@@ -4,8 +4,8 @@
 
 It ends when every process that could tell it something has closed the other end of the socket, however they ended.
 Signals that are meant for the server do not end it: the last sessions are counted when the server stops. Two processes:
-the first starts a new one when that dies, which the server could not do so that the new one gets the same port. The
-second has threads, and never forks.
+the first keeps the listening socket, and starts another second one when that dies. The second has threads, and never
+forks.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ END_SECONDS = 5.0
 """How long it may take to end; it has nothing to finish but what it was told."""
 
 QUEUE_OCTETS = 4 << 20
-"""Room for events that the collector has not taken yet, some 10,000: each counts with what the kernel spends on it, and the kernel doubles this."""
+"""Room for events that the collector has not taken yet, some 10,000: the kernel doubles it, and counts for each event
+what it spends on it."""
 
 SO_SNDBUFFORCE = 32
 """SO_SNDBUF beyond net.core.wmem_max, for root (socket(7)); Python's library does not have the number."""

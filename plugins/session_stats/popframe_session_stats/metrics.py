@@ -30,7 +30,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when this process started
+        # No second series for each counter that says when this process started.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=True)
         self._sessions = Counter(
             "popframe_sessions", "Sessions that have ended, by outcome", ["outcome"], registry=self.registry
