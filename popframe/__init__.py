@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from popframe.hookspecs import hookimpl
     from popframe.model import (
         Account,
+        AccountMail,
         IncomingMessage,
         LoginAttempt,
         LoginFailure,
@@ -68,6 +69,7 @@ __all__ = [
     "IN_BOTH",
     "IN_TRANSACTION",
     "Account",
+    "AccountMail",
     "AuthenticationFailed",
     "Challenge",
     "Command",
@@ -141,6 +143,7 @@ _HOMES = {
     "State": "popframe.extension",
     "hookimpl": "popframe.hookspecs",
     "Account": "popframe.model",
+    "AccountMail": "popframe.model",
     "IncomingMessage": "popframe.model",
     "LoginAttempt": "popframe.model",
     "LoginFailure": "popframe.model",

@@ -23,6 +23,7 @@ import pluggy
 from popframe.extension import Command, CommandContext, Mechanism
 from popframe.model import (
     Account,
+    AccountMail,
     IncomingMessage,
     LoginAttempt,
     LoginFailure,
@@ -194,7 +195,8 @@ def popframe_open_maildrop(account: Account) -> Maildrop | None:
 def popframe_deliver_message(account: Account, message: IncomingMessage) -> bool | None:
     """Decide: who puts this message into the account's maildrop?
 
-    Called for bulletins and for local delivery, never while this server holds the same maildrop open.
+    Called for bulletins and for local delivery, also while a session has the maildrop open: the message belongs to the
+    next one then, like mail that arrives in any other way.
 
     Args:
         account: Whose maildrop.
@@ -210,15 +212,18 @@ def popframe_deliver_message(account: Account, message: IncomingMessage) -> bool
 
 
 @hookspec
-def popframe_before_maildrop_opens(peer: Peer, account: Account) -> None:
+def popframe_before_maildrop_opens(peer: Peer, account: Account, mail: AccountMail) -> None:
     """Report: this account is about to have its maildrop opened.
 
     Called after :func:`popframe_authorize` and before :func:`popframe_open_maildrop`; the moment to deliver what the
-    user should find. No failure here stops the login.
+    user should find. No failure here stops the login. Another session may have the maildrop open, and another login of
+    the same account may be here at the same time, in another thread or process.
 
     Args:
         peer: Where the client connects from.
         account: Who logged in.
+        mail: The way to the account's mail, through :func:`popframe_deliver_message` and
+            :func:`popframe_open_maildrop` of whichever plugin stores it.
     """
 
 

@@ -347,3 +347,29 @@ class PreparedMaildrop(Maildrop, Protocol):
     def has_dot_lines(self, index: int) -> bool:
         """Tell whether a line of the message may begin with a dot; False spares the search for one."""
         ...
+
+
+class AccountMail(Protocol):
+    """The way to an account's mail before its session has it, whichever plugin stores it.
+
+    Given to :func:`popframe.hookspecs.popframe_before_maildrop_opens`, and good for as long as that hook runs.
+    """
+
+    def deliver(self, message: IncomingMessage) -> None:
+        """Put a message into the maildrop; it is safely on disk when this returns.
+
+        Raises:
+            TemporaryFailure: Not delivered, nothing of it is left behind.
+            PermanentFailure: The same, and trying again will not help; also when no plugin stores this account's mail.
+            HookContractError: The storage plugin broke its contract; it is not known whether anything was delivered.
+        """
+        ...
+
+    def open(self) -> Maildrop:
+        """Open the maildrop as the session will; whoever asked closes it before the hook returns.
+
+        Raises:
+            Refusal: What :func:`popframe.hookspecs.popframe_open_maildrop` raises.
+            HookContractError: The storage plugin broke its contract.
+        """
+        ...

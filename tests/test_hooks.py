@@ -11,6 +11,7 @@ import pytest
 
 from popframe import (
     Account,
+    AccountMail,
     AuthenticationFailed,
     HookContractError,
     IncomingMessage,
@@ -22,6 +23,7 @@ from popframe import (
     Outcome,
     Peer,
     PlainCredentials,
+    PopframeError,
     SessionSummary,
     StoredSecret,
     TemporaryFailure,
@@ -29,6 +31,7 @@ from popframe import (
 )
 from popframe.plugins import FoundPlugin, Hooks, build_hooks, release
 from popframe.plugins.inspection import inspect_class
+from popframe.testing import MemoryStore
 
 PEER = Peer("192.0.2.1", 1024, "192.0.2.2", 110)
 ALICE = Account("alice")
@@ -456,8 +459,9 @@ def recorder(hook: str, got: dict[str, object]) -> type:
             got.update(account=account, message=message)
 
         @hookimpl
-        def popframe_before_maildrop_opens(self, account: Account, peer: Peer) -> None:
+        def popframe_before_maildrop_opens(self, mail: AccountMail, account: Account, peer: Peer) -> None:
             got.update(peer=peer, account=account)
+            assert callable(mail.deliver)
 
         @hookimpl
         def popframe_session_started(self, peer: Peer, session_id: str) -> None:
@@ -477,6 +481,64 @@ def recorder(hook: str, got: dict[str, object]) -> type:
 
     assert hook in vars(Recorder)
     return Recorder
+
+
+# --- the way to the mail
+
+
+class Reader:
+    """Delivers a message before the maildrop opens, and looks whether it is there."""
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+        self.errors: list[Exception] = []
+
+    @hookimpl
+    def popframe_before_maildrop_opens(self, mail: AccountMail) -> None:
+        """Deliver and read."""
+        try:
+            mail.deliver(MESSAGE)
+            maildrop = mail.open()
+            self.found = [b"".join(maildrop.read_message(index)) for index in range(len(maildrop.message_octets()))]
+            maildrop.close()
+        except PopframeError as error:
+            self.errors.append(error)
+            raise
+
+
+def test_plugin_reaches_the_mail_before_the_session_does() -> None:
+    """popframe_before_maildrop_opens gets a way to deliver and to read, whichever plugin stores the mail."""
+    reader, store = Reader(), MemoryStore()
+
+    build(sharing(reader), sharing(store)).before_maildrop_opens(PEER, ALICE)
+
+    assert reader.found == [MESSAGE.content]
+    assert store.popframe_open_maildrop(ALICE).message_uids() == ["1"]
+
+
+def test_mail_that_nobody_stores_is_a_failure_of_the_plugin_alone() -> None:
+    """The plugin is told; the login is not stopped."""
+    reader = Reader()
+
+    build(sharing(reader)).before_maildrop_opens(PEER, ALICE)
+
+    assert [str(error) for error in reader.errors] == ["no plugin delivers mail to this account"]
+
+
+def test_store_that_fails_is_told_as_by_the_session() -> None:
+    """A plugin sees the refusals of the store, and a defect as a temporary failure."""
+    reader = Reader()
+
+    hooks = build(sharing(reader), plugin("broken", "popframe_deliver_message", raiser(OSError("no disk"))))
+    hooks.before_maildrop_opens(PEER, ALICE)
+
+    assert [type(error) for error in reader.errors] == [TemporaryFailure]
+
+
+def sharing(thing: object) -> type:
+    """Return the class of a plugin whose hooks are those of an object."""
+    members = {name: staticmethod(getattr(thing, name)) for name in dir(thing) if name.startswith("popframe_")}
+    return type(f"shared_{type(thing).__name__.lower()}", (), members)
 
 
 def test_argument_that_is_not_used_may_be_left_out() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from popframe.errors import Refusal, TemporaryFailure
+from popframe.errors import PermanentFailure, Refusal, TemporaryFailure
 from popframe.extension import Command, CommandContext, Mechanism
 from popframe.model import (
     Account,
@@ -161,7 +161,8 @@ class Hooks:
     def before_maildrop_opens(self, peer: Peer, account: Account) -> None:
         """Tell every plugin that an account's maildrop is about to be opened."""
         if self._before_maildrop_opens:
-            _report(self._before_maildrop_opens, {"peer": peer, "account": account})
+            arguments = {"peer": peer, "account": account, "mail": _AccountMail(self, account)}
+            _report(self._before_maildrop_opens, arguments)
 
     def session_started(self, session_id: str, peer: Peer) -> None:
         """Tell every plugin that a client has connected."""
@@ -191,6 +192,24 @@ def release(held: Iterable[SessionHold]) -> None:
             hold.close()
         except Exception:
             _logger.exception("%s cannot be closed", type(hold).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _AccountMail:
+    """See :class:`popframe.AccountMail`."""
+
+    hooks: Hooks
+    account: Account
+
+    def deliver(self, message: IncomingMessage) -> None:
+        if not self.hooks.deliver_message(self.account, message):
+            raise PermanentFailure("no plugin delivers mail to this account")
+
+    def open(self) -> Maildrop:
+        maildrop = self.hooks.open_maildrop(self.account)
+        if maildrop is None:
+            raise PermanentFailure("no plugin stores the mail of this account")
+        return maildrop
 
 
 def _decide(
