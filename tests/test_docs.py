@@ -99,7 +99,12 @@ def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]
 
 @pytest.mark.parametrize(
     ("plugin", "settings"),
-    [("auth_pam", "AuthPamSettings"), ("session_stats", "SessionStatsSettings"), ("store_mbox", "Settings")],
+    [
+        ("auth_pam", "AuthPamSettings"),
+        ("bulletin", "Settings"),
+        ("session_stats", "SessionStatsSettings"),
+        ("store_mbox", "Settings"),
+    ],
 )
 def test_every_setting_of_a_plugin_is_documented(plugin: str, settings: str) -> None:
     """The plugin's README has a row for each setting."""

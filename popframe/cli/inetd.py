@@ -34,7 +34,7 @@ popper's switches stand for settings, and come before what the configuration say
               passwords are masked, messages are not shown
   -t FILE     the same, and the log is appended to FILE instead of going to log.target
   -s          log.level at least "info": the line 'session-ended' has the statistics
-  -b DIR      none yet: the log says that it has no effect
+  -b DIR      plugin.bulletin.folder, when the plugin bulletin is listed
   -T SECONDS  server.idle_timeout_seconds, with allow_short_idle_timeout = true; 0: the longest, a day
 
 The command popframe-inetd is the same as 'popframe inetd': a line of inetd.conf for popper works with its path alone
@@ -66,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", dest="debug", action="store_true", help="trace the commands in the log")
     parser.add_argument("-t", dest="trace_file", metavar="FILE", type=Path, help="trace, and write the log to FILE")
     parser.add_argument("-s", dest="statistics", action="store_true", help="log what the session did")
-    parser.add_argument("-b", dest="bulletins", metavar="DIR", type=Path, help="folder of bulletins; without effect")
+    parser.add_argument(
+        "-b", dest="bulletins", metavar="DIR", type=Path, help="folder of bulletins, for the plugin bulletin"
+    )
     parser.add_argument(
         "-T", dest="idle_seconds", metavar="SECONDS", type=_seconds, help="seconds without a command; 0: a day"
     )

@@ -221,8 +221,29 @@ def test_statistics_are_logged_whatever_the_level(site: MailSite) -> None:
     assert "session-ended" in logged[1]
 
 
-def test_bulletins_are_accepted_with_a_warning(site: MailSite) -> None:
-    """``-b DIR`` has no effect, and an old line works all the same."""
+def test_bulletins_come_from_the_folder_of_the_switch(site: MailSite) -> None:
+    """``-b DIR`` comes before the setting of the plugin bulletin."""
+    for name in ("bulletins", "others"):
+        folder = site.directory / name
+        folder.mkdir()
+        (folder / "1").write_bytes(b"From a Mon Jan  5 09:00:00 2026\nSubject: of %b\n\nhi\n\n" % name.encode())
+        os.utime(folder / "1", (0, 0))
+    (site.directory / "state").mkdir()
+    site.configure(
+        more='[plugin.bulletin]\nfolder = "others"\nstate_dir = "state"\n',
+        plugins=("auth_file", "store_mbox", "bulletin"),
+    )
+    with started(site.configuration, "-b", str(site.directory / "bulletins"), errors_to_client=False) as client:
+        assert client.lines.readline().startswith(b"+OK")
+        log_in(client)
+        client.ask("RETR 1")
+        assert b"Subject: of bulletins\r\n" in [client.lines.readline() for _ in range(4)]
+        client.ask("QUIT")
+        assert "switch-without-effect" not in client.errors()
+
+
+def test_bulletins_without_their_plugin_are_warned_of(site: MailSite) -> None:
+    """``-b DIR`` has no effect then, and an old line works all the same."""
     with started(site.configuration, "-b", "/var/bulletins", errors_to_client=False) as client:
         assert client.lines.readline().startswith(b"+OK")
         client.ask("QUIT")

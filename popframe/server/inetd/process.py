@@ -28,7 +28,7 @@ from popframe.server.abuse.memory import memory_alone
 from popframe.server.connection import Connection
 from popframe.server.hosting import HostedSession, Post
 from popframe.server.inetd.client import Client
-from popframe.server.inetd.switches import Switches
+from popframe.server.inetd.switches import Switches, bulletin_settings
 from popframe.server.inetd.trace import TracedTable
 from popframe.server.listener import set_connection_options
 from popframe.server.log import log_event
@@ -57,7 +57,7 @@ def serve_client(client: Client, path: Path, switches: Switches) -> None:
     if switches.speaks_tls and not configuration.tls.is_on:
         raise ConfigError(f"--tls: needs a certificate: tls.certificate in {path}")
     _set_up_log(configuration, switches, client)
-    if switches.bulletin_directory is not None:
+    if switches.bulletin_directory is not None and bulletin_settings(configuration) is None:
         log_event("switch-without-effect", {"switch": f"-b {switches.bulletin_directory}"}, logging.WARNING)
     prepared = startup.prepare(configuration, is_server=False)
     try:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from popframe.config.settings import MAX_TIMEOUT_SECONDS
 from popframe.server.startup import CheckedConfiguration
 
 QUIET_LEVELS = frozenset({"warning", "error"})
 """Levels of the log at which the line of an ended session is not written."""
+
+
+BULLETIN_PLUGIN = "bulletin"
+"""The plugin whose setting ``folder`` is ``-b``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,8 @@ class Switches:
         is_traced: ``-d``: the log gets each command and its reply.
         trace_file: ``-t``: the same, and the whole log goes to this file.
         has_statistics: ``-s``: the log says what the session did, whatever its level.
-        bulletin_directory: ``-b``: without effect.
+        bulletin_directory: ``-b``: where the plugin ``bulletin`` finds the bulletins; without effect when it is not
+            listed.
         idle_seconds: ``-T``: seconds without a command; 0 for the longest there are, None for what is configured.
         speaks_tls: ``--tls``: the client speaks TLS from the first octet.
     """
@@ -42,4 +49,14 @@ class Switches:
             log = log.model_copy(update={"level": "debug"})
         elif self.has_statistics and log.level in QUIET_LEVELS:
             log = log.model_copy(update={"level": "info"})
-        return replace(configuration, server=server, log=log)
+        settings = dict(configuration.plugin_settings)
+        bulletins = bulletin_settings(configuration)
+        if self.bulletin_directory is not None and bulletins is not None:
+            settings[BULLETIN_PLUGIN] = bulletins.model_copy(update={"folder": self.bulletin_directory})
+        return replace(configuration, server=server, log=log, plugin_settings=settings)
+
+
+def bulletin_settings(configuration: CheckedConfiguration) -> BaseModel | None:
+    """Return the settings of the plugin that ``-b`` is for; None when it is not listed."""
+    settings = configuration.plugin_settings.get(BULLETIN_PLUGIN)
+    return settings if settings is not None and "folder" in type(settings).model_fields else None

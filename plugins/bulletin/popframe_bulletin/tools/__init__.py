@@ -1,0 +1,1 @@
+"""``popframe bulletin``: what an operator does with bulletins."""
