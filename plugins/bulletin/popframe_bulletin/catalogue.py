@@ -98,6 +98,15 @@ class Catalogue:
             self._fingerprint = _fingerprint(status) if _is_settled(status, now) else None
             return entries
 
+    def passed_over(self) -> list[str]:
+        """Return the names that begin with a digit, as those of bulletins do, and are none.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        there = {entry.name for entry in self.entries()}
+        return sorted(name for name in os.listdir(self.folder) if name[:1].isdigit() and name not in there)
+
     def message(self, entry: Entry) -> BulletinMessage:
         """Return a bulletin. One that has not changed since it was read costs one stat(2).
 

@@ -116,7 +116,10 @@ def locked_record(place: Place) -> Iterator[RecordFile]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(place.delivery, flags, 0o600)
     try:
-        refuse_foreign(place, place.delivery, os.fstat(descriptor))
+        status = os.fstat(descriptor)
+        refuse_foreign(place, place.delivery, status)
+        if status.st_nlink != 1:  # it is written in place: somebody may have given this name to another file
+            raise NoState(f"{place.delivery} has {status.st_nlink} names (hard links)")
         _lock(descriptor, place)
         yield RecordFile(descriptor)
     finally:

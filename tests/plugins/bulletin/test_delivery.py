@@ -258,6 +258,18 @@ def test_state_that_is_no_plain_file_is_not_touched(
     assert target.read_text() == "precious\n"
 
 
+def test_record_with_a_second_name_is_not_written(quick_room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody may have given another file of the user the name of the record."""
+    quick_room.post("1")
+    precious = quick_room.state.parent / "precious"
+    precious.write_text("mail\n")
+    os.link(precious, quick_room.state / "alice.popbull.popframe")
+
+    assert quick_room.got() == []
+    assert "has 2 names (hard links)" in caplog.text
+    assert precious.read_text() == "mail\n"
+
+
 def test_complaint_is_not_repeated_at_every_login(quick_room: Room, caplog: pytest.LogCaptureFixture) -> None:
     """A folder that is gone concerns everybody."""
     quick_room.plugin()

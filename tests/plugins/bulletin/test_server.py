@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from popframe.testing import MailSite, RawClient, ServerProcess
+from popframe.testing import MailSite, RawClient, ServerProcess, SystemUsers
 
 from .bulletin_room import FROM_LINE
 
@@ -104,14 +105,14 @@ def folder() -> Iterator[Path]:
 class UserSite:
     """A server that becomes each user, with home directories."""
 
-    def __init__(self, folder: Path, names: list[str], more: str = "") -> None:
+    def __init__(self, folder: Path, names: Mapping[str, int], more: str = "") -> None:
         self.folder = folder
         self.bulletins = folder / "bulletins"
         for name, mode in (("mail", 0o1777), ("state", 0o1777), ("bulletins", 0o755), ("home", 0o755)):
             (folder / name).mkdir()
             (folder / name).chmod(mode)
         lines = []
-        self.uids = {name: next(UIDS) for name in names}
+        self.uids = names
         for name, uid in self.uids.items():
             home = folder / "home" / name
             home.mkdir(mode=0o700)
@@ -134,7 +135,7 @@ class UserSite:
 @needs_root
 def test_each_user_has_a_file_in_the_home_directory(folder: Path) -> None:
     """Popper's file, at popper's place; made as the user, and with popper's content where it is there already."""
-    site = UserSite(folder, ["alice", "bob"])
+    site = UserSite(folder, {"alice": next(UIDS), "bob": next(UIDS)})
     for number in (8, 9, 10):
         post(site.bulletins, number)
     site.popbull("alice").write_text("8\n")
@@ -156,7 +157,7 @@ def test_each_user_has_a_file_in_the_home_directory(folder: Path) -> None:
 @needs_root
 def test_user_touches_nothing_that_the_user_may_not(folder: Path) -> None:
     """Links in a home directory lead nowhere; a file that somebody else has put there is told and not believed."""
-    site = UserSite(folder, ["alice", "bob"], 'state_dir = "state"')
+    site = UserSite(folder, {"alice": next(UIDS), "bob": next(UIDS)}, 'state_dir = "state"')
     post(site.bulletins, 1)
     secret = folder / "secret"
     secret.write_text("5\n")
@@ -176,7 +177,7 @@ def test_user_touches_nothing_that_the_user_may_not(folder: Path) -> None:
 @needs_root
 def test_bulletin_that_users_may_not_read_is_told(folder: Path) -> None:
     """Root posted it under a narrow umask; the login goes on."""
-    site = UserSite(folder, ["alice"])
+    site = UserSite(folder, {"alice": next(UIDS)})
     post(site.bulletins, 1)
     with site.server:
         post(site.bulletins, 2)
@@ -186,3 +187,20 @@ def test_bulletin_that_users_may_not_read_is_told(folder: Path) -> None:
         assert "2.text: Permission denied" in site.server.log()
         (site.bulletins / "2.text").chmod(0o644)
         assert session(site.server, "alice") == ["bulletin 2"]
+
+
+@pytest.mark.skipif(not SystemUsers.is_possible(), reason="needs root: real users of the machine")
+def test_group_bulletins_reach_the_groups_of_the_machine(folder: Path) -> None:
+    """A supplementary group, and none, of real users, asked by a process that is the user."""
+    with SystemUsers() as users:
+        member, other = users.add("--groups", "games"), users.add()
+        uids = {name: pwd.getpwnam(name).pw_uid for name in (member, other)}
+        site = UserSite(folder, uids, "group_bulletins = true\nmax_old_bulletins = 9")
+        for number, group in ((1, "games"), (2, "ALL"), (3, "no-such-group")):
+            post(site.bulletins, number)
+            (site.bulletins / f"{number}.text").rename(site.bulletins / f"{number}.{group}.text")
+        with site.server:
+            assert session(site.server, member) == ["bulletin 1", "bulletin 2"]
+            assert session(site.server, other) == ["bulletin 2"]
+            assert session(site.server, member) == ["bulletin 1", "bulletin 2"]
+        assert site.popbull(member).read_bytes() == b"3\n"

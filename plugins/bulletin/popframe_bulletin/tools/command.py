@@ -147,6 +147,8 @@ def _list(configured: Configured) -> None:
         state, subject = _state(catalogue, entry, now)
         words = [str(entry.number), audience.description(entry.group), state, entry.name, subject]
         _write("\t".join(words))
+    for name in catalogue.passed_over():
+        _write("\t".join(["-", "nobody", "passed over: not a plain file with a number", name, ""]))
 
 
 def _state(catalogue: Catalogue, entry: Entry, now: datetime) -> tuple[str, str]:
