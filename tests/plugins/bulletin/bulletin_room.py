@@ -111,6 +111,20 @@ class Room:
         return self.state / f"{user}.popbull"
 
 
+class WatchingMail(DirectMail):
+    """The way to alice's mail, which keeps the record as it is while something is delivered."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(room.store, Account("alice"))
+        self.record = b""
+        self._path = room.state / "alice.popbull.popframe"
+
+    def deliver(self, message: IncomingMessage) -> None:
+        """Deliver."""
+        self.record = self._path.read_bytes()
+        super().deliver(message)
+
+
 def mbox_room(folder: Path) -> Room:
     """Return a room with mbox files."""
     (folder / "mail").mkdir()

@@ -160,10 +160,11 @@ def test_list_tells_what_becomes_of_each(quick_room: Room, bulletin: Command) ->
     quick_room.aged(quick_room.folder / "4.d")
     quick_room.post("5.\x1b[31m")
     (quick_room.folder / "6.link").symlink_to("1.a")
+    (quick_room.folder / "1.a").rename(quick_room.folder / os.fsdecode(b"1.\xff"))
     lines = [line.split("\t") for line in bulletin("list").stdout.splitlines()]
     assert [line[0] for line in lines] == ["1", "2", "3", "4", "5", "-"]
     assert [line[2].split()[0] for line in lines] == ["current", "expired", "begins", "bad:", "current", "passed"]
-    assert lines[0] == ["1", "all", "current", "1.a", "news"]
+    assert lines[0] == ["1", "all", "current", "1.\\udcff", "news"]
     assert "\x1b" not in "".join(map("".join, lines))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from popframe.testing import KILL, CrashHarness
 
-from .bulletin_room import Room, mbox_room
+from .bulletin_room import Room, WatchingMail, mbox_room
 
 pytestmark = [
     pytest.mark.skipif(not CrashHarness.is_possible(), reason="needs strace (Debian: apt-get install strace)"),
@@ -138,14 +138,15 @@ def test_delivery_that_is_torn_anywhere_is_mended(site: Room) -> None:
     """Cut after any octet of what was delivered, as a machine that stops may do it: nothing half, nothing twice."""
     prepare(site, "8\n")
     before = snapshot(site)
-    record = begun_delivery(site)
+    mail = WatchingMail(site)
+    site.log_in(mail=mail)
     spool = site.folder.parent / "mail" / "alice"
     whole = spool.read_bytes()
     ends = len(EARLIER)
     for length in range(ends, len(whole) + 1, 1 if LONG else 7):
         restore(site, before)
         spool.write_bytes(whole[:length])
-        (site.state / "alice.popbull.popframe").write_bytes(record)
+        (site.state / "alice.popbull.popframe").write_bytes(mail.record)
 
         found = site.got()
 
@@ -154,22 +155,3 @@ def test_delivery_that_is_torn_anywhere_is_mended(site: Room) -> None:
         assert [text for text in found[1:] if text] == NEW, f"cut at {length}"
         assert len(found) <= 5  # a message without even a header may be left
         assert site.popbull().read_bytes() == b"11\n"
-
-
-def begun_delivery(site: Room) -> bytes:
-    """Deliver, and return the record as it was meanwhile."""
-    from popframe import Account
-
-    from .bulletin_room import DirectMail
-
-    class Watching(DirectMail):
-        record = b""
-
-        def deliver(self, message: object) -> None:
-            self.record = (site.state / "alice.popbull.popframe").read_bytes()
-            super().deliver(message)  # type: ignore[arg-type]
-
-    mail = Watching(site.store, Account("alice"))
-    site.log_in(mail=mail)
-    assert mail.record
-    return mail.record

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from popframe import Account, MaildropInUse, PermanentFailure, TemporaryFailure
 
-from .bulletin_room import FROM_LINE, DirectMail, Room
+from .bulletin_room import FROM_LINE, DirectMail, Room, WatchingMail
 
 NEWS = [f"This is {number}.news." for number in range(1, 12)]
 
@@ -215,6 +216,21 @@ def test_failed_delivery_leaves_other_mail_alone(room: Room) -> None:
     room.log_in(mail=mail)
 
     assert room.texts() == NEWS[8:]
+
+
+def test_delivery_that_was_noted_is_not_looked_for(room: Room) -> None:
+    """A login died before it could empty its record; what another program has removed meanwhile stays removed."""
+    post_eleven(room)
+    room.popbull().write_text("8\n")
+    mail = WatchingMail(room)
+    room.log_in(mail=mail)
+    (room.state / "alice.popbull.popframe").write_bytes(mail.record)
+    with closing(room.store.popframe_open_maildrop(Account("alice"))) as maildrop:
+        maildrop.commit({0}, set())
+
+    assert room.got() == NEWS[9:]
+    assert room.popbull().read_bytes() == b"11\n"
+    assert (room.state / "alice.popbull.popframe").read_bytes() == b""
 
 
 def test_maildrop_in_use_is_no_matter(quick_room: Room, caplog: pytest.LogCaptureFixture) -> None:

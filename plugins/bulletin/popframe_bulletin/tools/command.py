@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -215,8 +214,7 @@ def _write(line: str) -> None:
 
 
 def _shown(text: str) -> str:
-    octets = os.fsencode(text) if isinstance(text, str) else text
-    text = octets.decode("utf-8", "backslashreplace")
+    """Return text without what a terminal would obey; what is not UTF-8 in a file's name is shown by its number."""
     return "".join(
         char if char.isprintable() or char == "\t" else char.encode("unicode_escape").decode() for char in text
     )
