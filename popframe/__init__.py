@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         Peer,
         PlainCredentials,
         PreparedMaildrop,
+        Proven,
+        SecretScheme,
         SessionHold,
         SessionSummary,
         StoredSecret,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
     from popframe.plugins import Host
     from popframe.proven_passwords import ProvenPasswords
+    from popframe.scram_keys import ScramKeys
 
 __all__ = [
     "IN_AUTHORIZATION",
@@ -98,9 +101,12 @@ __all__ = [
     "PluginSettings",
     "PopframeError",
     "PreparedMaildrop",
+    "Proven",
     "ProvenPasswords",
     "Refusal",
     "Reply",
+    "ScramKeys",
+    "SecretScheme",
     "SessionHold",
     "SessionSummary",
     "State",
@@ -155,6 +161,8 @@ _HOMES = {
     "PreparedMaildrop": "popframe.model",
     "SessionHold": "popframe.model",
     "SessionSummary": "popframe.model",
+    "Proven": "popframe.model",
+    "SecretScheme": "popframe.model",
     "StoredSecret": "popframe.model",
     "Tls": "popframe.model",
     "hash_password": "popframe.password",
@@ -163,6 +171,7 @@ _HOMES = {
     "verify_password": "popframe.password",
     "Host": "popframe.plugins",
     "ProvenPasswords": "popframe.proven_passwords",
+    "ScramKeys": "popframe.scram_keys",
 }
 """Where each name is; a new one goes here, above, and into ``__all__``."""
 

@@ -8,6 +8,9 @@
     └── Refusal                     becomes "-ERR [code] wire_text"; the session goes on
         ├── CommandSyntaxError      no code       unknown, malformed, out of state
         │   ├── EncryptionRequired  no code       a password in clear text (RFC 2595 section 2.3)
+        │   ├── MechanismRefused    no code       no such SASL mechanism, or not here (RFC 5034 section 4)
+        │   ├── InvalidResponse     no code       a SASL response that is none (RFC 5034 section 4)
+        │   ├── ExchangeCancelled   no code       the client does not want to go on (RFC 5034 section 4)
         │   └── NoSuchMessage       no code       no such message, or marked as deleted
         ├── AuthenticationFailed    AUTH          RFC 3206 section 5
         ├── MaildropInUse           IN-USE        RFC 2449 section 8.1.2
@@ -55,6 +58,24 @@ class EncryptionRequired(CommandSyntaxError):
     """The command would show a password to everybody on the way (RFC 2595 section 2.3)."""
 
     wire_text: ClassVar[str] = "encrypt the connection first"
+
+
+class MechanismRefused(CommandSyntaxError):
+    """There is no such SASL mechanism, or not on this connection (RFC 5034 section 4)."""
+
+    wire_text: ClassVar[str] = "mechanism not available"
+
+
+class InvalidResponse(CommandSyntaxError):
+    """What came for the response to a challenge cannot be one: not base64, or one too many (RFC 5034 section 4)."""
+
+    wire_text: ClassVar[str] = "not a valid response"
+
+
+class ExchangeCancelled(CommandSyntaxError):
+    """The client sent ``*`` instead of a response (RFC 5034 section 4)."""
+
+    wire_text: ClassVar[str] = "authentication cancelled"
 
 
 class NoSuchMessage(CommandSyntaxError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from popframe.model import Account, Peer, PlainCredentials, StoredSecret
+from popframe.model import Account, Peer, PlainCredentials, Proven, StoredSecret
 
 
 class State(enum.Enum):
@@ -146,15 +146,34 @@ class MechanismContext(Protocol):
 
     @property
     def peer(self) -> Peer:
-        """Where the client connects from."""
+        """Where the client connects from, and what protects the connection."""
         ...
 
     def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
-        """Ask the authentication plugins for the stored secret of a user; see :class:`StoredSecret` for the schemes."""
+        """Ask the authentication plugins for the stored secret of a user; see :class:`StoredSecret` for the schemes.
+
+        The name is the one that the log tells if the exchange fails.
+
+        Raises:
+            Refusal: A name of this form can never log in, or the source of truth cannot be asked now.
+        """
         ...
 
     def random_octets(self, count: int) -> bytes:
         """Return octets that nobody can predict."""
+        ...
+
+    def decoy_octets(self, label: str, count: int) -> bytes:
+        """Return octets that look random, and are always the same for the same label: a salt for a user who is none.
+
+        Args:
+            label: What they are for, a user name in it.
+            count: How many, 64 at most.
+        """
+        ...
+
+    def typical_iterations(self, scheme: str) -> int:
+        """Return the iteration count that most users' secrets of a SCRAM scheme have; an unknown user gets the same."""
         ...
 
 
@@ -162,21 +181,22 @@ class MechanismContext(Protocol):
 class Challenge:
     """The server's next message in a SASL exchange, not yet in base64 (RFC 5034 section 4)."""
 
-    content: bytes
+    content: bytes = b""
 
 
 class Exchange(Protocol):
-    """One run of a SASL mechanism, from its AUTH command to its end."""
+    """One run of a SASL mechanism, from its AUTH command to its end; with isolation ``per-user`` as root."""
 
-    def respond(self, response: bytes | None) -> Challenge | PlainCredentials | Account:
+    def respond(self, response: bytes | None) -> Challenge | PlainCredentials | Proven | Account:
         """Take the client's message, decoded from base64, and say how it goes on.
 
         Args:
-            response: None at the start when the client sent no initial response.
+            response: None at the start when the client sent no initial response; empty when it sent an empty one.
 
         Returns:
-            A challenge to send; or a name and password that the authentication hook still has to check; or the account
-            whose identity the exchange itself has proven.
+            A challenge to send; or a name and password that the authentication hook still has to check; or whom the
+            exchange itself has proven, as an account where it knows that, else as a name. Rules and
+            ``popframe_authorize`` are asked in every case.
 
         Raises:
             AuthenticationFailed: The message is malformed or the proof is wrong.
@@ -185,7 +205,7 @@ class Exchange(Protocol):
 
 
 class Mechanism(Protocol):
-    """A SASL mechanism that AUTH offers (RFC 5034)."""
+    """A SASL mechanism that AUTH offers (RFC 5034); one object for all sessions of a server."""
 
     @property
     def name(self) -> str:
@@ -194,12 +214,16 @@ class Mechanism(Protocol):
 
     @property
     def reveals_password(self) -> bool:
-        """The password can be read off the wire, so it is offered only on a protected connection."""
+        """The password can be read off the wire, so it is offered only where passwords may be sent."""
         ...
 
     @property
     def needs_secret(self) -> str:
         """Scheme of the stored secret without which it cannot work; empty for none."""
+        ...
+
+    def suits(self, peer: Peer) -> bool:
+        """Tell whether it can work on a connection like this, and is to be offered there."""
         ...
 
     def start(self, context: MechanismContext) -> Exchange:

@@ -66,10 +66,12 @@ class PlainCredentials:
             ``pop3.utf8`` says otherwise.
         password: The octets of the password, without NUL and never empty: UTF-8 as SASLprep makes it, and if that is
             wrong, as it was sent; or with ``pop3.utf8`` other than ``"user"`` whatever was sent.
+        authorization: The user as whom to log in, if that is to be another one; a plugin never sees it.
     """
 
     username: str
     password: bytes = field(repr=False)
+    authorization: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,35 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """Whom a SASL exchange has proven, without a password that plugins would have to check.
+
+    Attributes:
+        username: The name; not canonical yet when the account is not known.
+        account: The account, if the exchange knows it; else plugins are asked (``popframe_lookup_account``).
+        authorization: The user as whom to log in, if that is to be another one (RFC 4422 section 3.4.1).
+    """
+
+    username: str
+    account: Account | None = None
+    authorization: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretScheme:
+    """A form in which a plugin has stored secrets of its users.
+
+    Attributes:
+        name: As in :class:`StoredSecret`.
+        iterations: For SCRAM, the iteration count that most of its users' secrets have (RFC 5802 section 5.1): users
+            who do not exist are told the same. 0 for other schemes.
+    """
+
+    name: str
+    iterations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSecret:
     """What a mechanism that never sends the password needs to check its proof.
 
@@ -102,7 +133,7 @@ class StoredSecret:
         account: Who is logged in when the proof is right.
         scheme: ``"plain"``, ``"scram-sha-1"`` or ``"scram-sha-256"``.
         value: For ``plain`` the password's octets; for SCRAM the text of RFC 5803
-            (``SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey``). Never empty.
+            (``SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey``), 4096 iterations at least. Never empty.
     """
 
     account: Account
@@ -152,7 +183,7 @@ class LoginFailure:
     Attributes:
         session_id: The session, as in every log line.
         peer: Where the client connects from.
-        username: The name that was tried, as sent.
+        username: The name that was tried, as sent; empty when the attempt ended before there was one.
         code: Response code of the answer: ``AUTH``, ``IN-USE``, ``SYS/TEMP``, …
         reason: Why, in words, for the log; never shown to the client.
         mechanism: As in :class:`LoginAttempt`.
