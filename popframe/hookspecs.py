@@ -31,6 +31,7 @@ from popframe.model import (
     Maildrop,
     Peer,
     PlainCredentials,
+    SecretScheme,
     SessionHold,
     SessionSummary,
     StoredSecret,
@@ -116,13 +117,35 @@ def popframe_lookup_secret(peer: Peer, username: str, scheme: str) -> StoredSecr
     Args:
         peer: Where the client connects from.
         username: The name, already canonical.
-        scheme: Which form is needed; see :class:`~popframe.StoredSecret`.
+        scheme: Which form is needed; see :class:`~popframe.StoredSecret`. Only forms are asked for that some plugin
+            has named in :func:`popframe_register_secret_schemes`.
 
     Returns:
         The secret in exactly that scheme; or None when the user is not ours or has none of that form. The mechanism
         then goes through the same motions and fails at the end.
 
     Raises:
+        TemporaryFailure: The source of truth cannot be asked now.
+    """
+
+
+@hookspec(firstresult=True)
+def popframe_lookup_account(peer: Peer, username: str) -> Account | None:
+    """Decide: which account is this, whose identity is proven already?
+
+    Called where no password was asked for: a client's certificate (EXTERNAL) or another proof has said who it is, or a
+    master user logs in as somebody else. Rules and :func:`popframe_authorize` are asked afterwards.
+
+    Args:
+        peer: Where the client connects from.
+        username: The name, already canonical.
+
+    Returns:
+        The account, as :func:`popframe_authenticate` would return it; or None when the user is not one of this
+        plugin's. When all return None, the login fails.
+
+    Raises:
+        AuthenticationFailed: The user is ours, and the account is locked or closed.
         TemporaryFailure: The source of truth cannot be asked now.
     """
 
@@ -250,6 +273,20 @@ def popframe_register_mechanisms() -> Iterable[Mechanism]:
 
     Returns:
         The mechanisms to offer.
+    """
+    return ()
+
+
+@hookspec
+def popframe_register_secret_schemes() -> Iterable[SecretScheme]:
+    """Collect: the forms in which this plugin has stored secrets.
+
+    Called once at start-up, of a plugin that implements :func:`popframe_lookup_secret`: a mechanism that needs a form
+    is offered only when some plugin has it. Clients choose the strongest mechanism that is offered and seldom try
+    another, so a plugin should name a form only if all of its users have a secret of it.
+
+    Returns:
+        The forms.
     """
     return ()
 

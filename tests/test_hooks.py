@@ -24,6 +24,7 @@ from popframe import (
     Peer,
     PlainCredentials,
     PopframeError,
+    SecretScheme,
     SessionSummary,
     StoredSecret,
     TemporaryFailure,
@@ -85,7 +86,19 @@ class Roles:
 
 def plugin(name: str, hook: str, function: Callable[..., object]) -> type:
     """Return the class of a plugin whose one hook is a function of the hook's arguments, without self."""
-    return type(name, (), {hook: staticmethod(hookimpl(function))})
+    return type(name, (), {hook: staticmethod(hookimpl(function)), **needed_besides(hook)})
+
+
+def needed_besides(hook: str) -> dict[str, object]:
+    """Return the hook without which a hook is nothing, if there is one."""
+    if hook != "popframe_lookup_secret":
+        return {}
+
+    @hookimpl
+    def popframe_register_secret_schemes() -> list[SecretScheme]:
+        return [SecretScheme("plain")]
+
+    return {"popframe_register_secret_schemes": staticmethod(popframe_register_secret_schemes)}
 
 
 def build(*classes: type) -> Hooks:
@@ -127,6 +140,7 @@ DECIDE: dict[str, tuple[Call, object, object]] = {
         StoredSecret(ALICE, "plain", b"x"),
         None,
     ),
+    "popframe_lookup_account": (lambda hooks: hooks.lookup_account(PEER, "alice"), ALICE, None),
     "popframe_open_maildrop": (lambda hooks: hooks.open_maildrop(ALICE), EmptyMaildrop(), None),
     "popframe_deliver_message": (lambda hooks: hooks.deliver_message(ALICE, MESSAGE), True, False),
 }
@@ -407,6 +421,7 @@ def test_report_hands_over_its_arguments(hook: str) -> None:
         ("popframe_check_attempt", {"attempt": ATTEMPT}),
         ("popframe_canonical_username", {"peer": PEER, "username": "Alice"}),
         ("popframe_authenticate", {"peer": PEER, "credentials": CREDENTIALS}),
+        ("popframe_lookup_account", {"peer": PEER, "username": "alice"}),
         ("popframe_lookup_secret", {"peer": PEER, "username": "alice", "scheme": "plain"}),
         ("popframe_authorize", {"peer": PEER, "account": ALICE}),
         ("popframe_open_session", {"peer": PEER, "account": ALICE}),
@@ -439,8 +454,16 @@ def recorder(hook: str, got: dict[str, object]) -> type:
             got.update(peer=peer, credentials=credentials)
 
         @hookimpl
+        def popframe_lookup_account(self, username: str, peer: Peer) -> None:
+            got.update(peer=peer, username=username)
+
+        @hookimpl
         def popframe_lookup_secret(self, scheme: str, username: str, peer: Peer) -> None:
             got.update(peer=peer, username=username, scheme=scheme)
+
+        @hookimpl
+        def popframe_register_secret_schemes(self) -> tuple[SecretScheme, ...]:
+            return ()
 
         @hookimpl
         def popframe_authorize(self, account: Account, peer: Peer) -> None:
@@ -547,18 +570,9 @@ def test_argument_that_is_not_used_may_be_left_out() -> None:
 
     class Short:
         @hookimpl
-        def popframe_lookup_secret(self, username: str) -> None:
+        def popframe_lookup_account(self, username: str) -> None:
             names.append(username)
 
-    build(Short).lookup_secret(PEER, "alice", "plain")
+    build(Short).lookup_account(PEER, "alice")
 
     assert names == ["alice"]
-
-
-# --- what can be offered
-
-
-def test_stored_secrets_are_offered_only_when_a_plugin_has_them() -> None:
-    """Mechanisms that need one could not succeed otherwise."""
-    assert not build().has_stored_secrets
-    assert build(plugin("secrets", "popframe_lookup_secret", lambda: None)).has_stored_secrets

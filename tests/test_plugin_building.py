@@ -17,6 +17,7 @@ from popframe import (
     Mechanism,
     PluginSettings,
     Reply,
+    SecretScheme,
     StoredSecret,
     hookimpl,
 )
@@ -94,7 +95,33 @@ def test_stored_secrets_authenticate_too() -> None:
         def popframe_lookup_secret(self) -> StoredSecret | None:
             return None
 
-    assert build_hooks([found(Secrets), found(Store)], {}).has_stored_secrets
+        @hookimpl
+        def popframe_register_secret_schemes(self) -> Iterable[SecretScheme]:
+            yield SecretScheme("scram-sha-256", 4096)
+
+    class More(Secrets):
+        pass
+
+    hooks = build_hooks([found(Secrets), found(More), found(Store)], {})
+
+    assert hooks.secret_schemes == (SecretScheme("scram-sha-256", 4096),) * 2
+
+
+@pytest.mark.parametrize(
+    ("hook", "other"),
+    [
+        ("popframe_lookup_secret", "popframe_register_secret_schemes"),
+        ("popframe_register_secret_schemes", "popframe_lookup_secret"),
+    ],
+)
+def test_secrets_that_would_never_be_asked_for_stop_the_start(hook: str, other: str) -> None:
+    """What has secrets says of which form they are, and what says so has some."""
+    with pytest.raises(ConfigError) as caught:
+        build(plugin("half", hook, lambda: ()))
+
+    assert str(caught.value) == (
+        f"plugin 'half' (popframe-half 1) implements {hook} and not {other}: one is nothing without the other"
+    )
 
 
 # --- construction
@@ -197,6 +224,10 @@ class FakeMechanism:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def suits(self, peer: object) -> bool:
+        """Work everywhere."""
+        return True
+
     def start(self, context: object) -> object:
         """Never begin."""
         raise NotImplementedError
@@ -249,7 +280,17 @@ def test_commands_and_mechanisms_are_collected_in_order() -> None:
         (
             "popframe_register_mechanisms",
             [type("M", (), {"name": "M", "reveals_password": True, "needs_secret": ""})()],
+            "M lacks suits()",
+        ),
+        (
+            "popframe_register_mechanisms",
+            [type("M", (), {"name": "M", "reveals_password": True, "needs_secret": "", "suits": print})()],
             "M lacks start()",
+        ),
+        (
+            "popframe_register_mechanisms",
+            [type("M", (), {"name": "M", "reveals_password": True, "needs_secret": "md5"})()],
+            "M needs the scheme 'md5' (known: plain, scram-sha-1, scram-sha-256)",
         ),
     ],
 )

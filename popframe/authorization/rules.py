@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from popframe.authorization.groups import GroupLists
+from popframe.authorization.masters import MasterUsers
 from popframe.authorization.networks import NetworkLists
 from popframe.authorization.nologin import NologinFile
 from popframe.authorization.shells import ShellsFile
@@ -37,12 +38,14 @@ class LoginRules:
 
     Attributes:
         refusal_seconds: What every refusal with ``[AUTH]`` takes at least, so that the time tells no reason.
+        masters: Who may log in as somebody else.
     """
 
     def __init__(self, settings: LoginSettings) -> None:
         """Make the rules that the settings ask for; no file is read yet."""
         self._rules = tuple(_rules(settings))
         self.refusal_seconds = settings.refusal_seconds
+        self.masters = MasterUsers(settings.master_users, settings.master_separator)
 
     def check(self, peer: Peer, account: Account) -> None:
         """Ask every rule whether an account whose password was right may log in.

@@ -7,6 +7,7 @@ to refuse a slip opens the door.
 from __future__ import annotations
 
 import grp
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,6 +48,16 @@ def _known_group(name: str) -> str:
     return name
 
 
+def _mechanism_name(name: str) -> str:
+    """Refuse what cannot be the name of a SASL mechanism (RFC 4422 section 3.1)."""
+    if not re.fullmatch("[A-Z0-9_-]{1,20}", name):
+        raise ValueError(f"{name!r} is not the name of a mechanism: 1 to 20 of A-Z 0-9 - _, such as 'PLAIN'")
+    return name
+
+
+MechanismName = Annotated[str, AfterValidator(_mechanism_name)]
+"""A SASL mechanism; only the plugins know which there are."""
+
 Username = Annotated[str, AfterValidator(_literal_name)]
 """The canonical name of an account; only the plugins know which there are."""
 
@@ -68,6 +79,28 @@ class LoginSettings(CoreSettings):
         le=MAX_REFUSAL_SECONDS,
         description="Seconds from a password to its refusal with [AUTH], whatever the reason, if finding that out did "
         "not take longer.",
+    )
+    mechanisms: tuple[MechanismName, ...] | None = Field(
+        default=None,
+        description="The SASL mechanisms that AUTH takes (RFC 5034), in the order in which CAPA announces them. "
+        "Without it, all that the server and its plugins have and that can work, but for CRAM-MD5.",
+    )
+    apop: bool = Field(
+        default=False,
+        description="Take APOP (RFC 1939 section 7) if a plugin has passwords in readable form; the greeting then has "
+        "a timestamp.",
+    )
+    master_users: tuple[Username, ...] = Field(
+        default=(),
+        description="Accounts that may log in as any other one with their own password: as 'master*user', or by the "
+        "authorization identity of a SASL mechanism.",
+    )
+    master_separator: str = Field(
+        default="*",
+        min_length=1,
+        max_length=8,
+        pattern=r"^[!-~]+$",
+        description="What stands between the two names.",
     )
     require_shell: bool = Field(
         default=True,

@@ -4,7 +4,7 @@ Rule of this folder: no socket, no clock, no file, no thread, no random number a
 needs of the outside it asks of a :class:`Backend`; whoever drives it moves the octets and watches the timers.
 """
 
-from popframe.engine.backend import Backend, Handover, Login
+from popframe.engine.backend import Backend, BackendExchange, Handover, Login
 from popframe.engine.internationalization import CODECS, NEEDED_BEYOND_ASCII
 from popframe.engine.policy import AsciiMode, Channel, ClearText, ImplementationShown, Policy, Utf8Support
 from popframe.engine.session import Session
@@ -16,6 +16,7 @@ __all__ = [
     "NEEDED_BEYOND_ASCII",
     "AsciiMode",
     "Backend",
+    "BackendExchange",
     "Channel",
     "ClearText",
     "CommandTable",

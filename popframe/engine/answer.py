@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import chain
 
-from popframe.engine.speech import English
+from popframe.engine import wire
+from popframe.engine.authentication import ChallengeReply
+from popframe.engine.speech import English, Speech
 from popframe.errors import (
     AuthenticationFailed,
     HookContractError,
@@ -35,6 +37,11 @@ def begun(reply: Reply) -> Reply:
     pieces = iter(reply.body)
     body = chain((next(pieces, b""),), pieces)
     return Reply(reply.text, code=reply.code, body=body, body_is_wire=reply.body_is_wire, close=reply.close)
+
+
+def first_line(reply: Reply, speech: Speech) -> bytes:
+    """Render the first line of a reply, or a challenge."""
+    return wire.challenge_line(reply.challenge) if isinstance(reply, ChallengeReply) else speech.status_line(reply)
 
 
 def refusal_for(error: Exception, state: State) -> Refusal:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from popframe.engine.speech import Negotiated
+from popframe.extension import Challenge
 from popframe.model import Account, Maildrop, Peer, PlainCredentials, SessionSummary
 
 
@@ -34,6 +35,29 @@ class Handover:
     stop: Callable[[], None]
 
 
+class BackendExchange(Protocol):
+    """One run of a SASL mechanism; every call may block."""
+
+    def respond(self, response: bytes | None) -> Challenge | Login | Handover:
+        """Take the client's message, and say how it goes on.
+
+        Args:
+            response: None at the start when there was no initial response.
+
+        Raises:
+            Refusal: It has failed, and is over; nothing is left open or locked.
+        """
+        ...
+
+    def abandon(self, reason: str) -> None:
+        """Let go of it before its end; the attempt has failed.
+
+        Args:
+            reason: Why, for the log.
+        """
+        ...
+
+
 class Backend(Protocol):
     """One session's way to accounts, storage and log; every call may block."""
 
@@ -48,6 +72,20 @@ class Backend(Protocol):
             AuthenticationFailed: Wrong credentials, or the account may not log in.
             MaildropInUse: Another session holds the maildrop.
             Refusal: Any other reason to answer ``-ERR``; nothing is left open or locked.
+        """
+        ...
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> BackendExchange:
+        """Begin a run of a SASL mechanism, or of APOP under its name.
+
+        APOP takes one message, which is timestamp, name and digest with a NUL between them.
+
+        Args:
+            peer: Where the client connects from, and whether under TLS.
+            mechanism: Its name; one that is offered there.
+
+        Raises:
+            Refusal: It cannot be begun now.
         """
         ...
 

@@ -55,6 +55,29 @@ def pass_(session: Session, arguments: Sequence[str]) -> Reply:
     return session.log_in(PlainCredentials(username, password))
 
 
+def apop(session: Session, arguments: Sequence[str]) -> Reply:
+    """``APOP name digest``: log in by a digest of timestamp and password (RFC 1939 section 7)."""
+    words = (session.timestamp, *arguments)
+    return session.prove("APOP", "\0".join(words).encode("utf-8", "surrogateescape"))
+
+
+def auth(session: Session, arguments: Sequence[str]) -> Reply:
+    """``AUTH mechanism [initial-response]``: begin a SASL exchange (RFC 5034 section 4).
+
+    Without a mechanism it lists them, which is in no RFC; Outlook asks in this way.
+    """
+    if not arguments:
+        names = "".join(f"{name}\r\n" for name in session.mechanisms())
+        return Reply(session.speech.texts.mechanism_listing, body=(names.encode("ascii"),), body_is_wire=True)
+    mechanism, *initial = arguments
+    return session.begin_exchange(mechanism, initial[0] if initial else None)
+
+
+def respond(session: Session, arguments: Sequence[str]) -> Reply:
+    """Take a response in a SASL exchange (RFC 5034 section 4)."""
+    return session.respond(arguments[0])
+
+
 def stls(session: Session, _arguments: Sequence[str]) -> Reply:
     """``STLS``: go on under TLS from the next octet (RFC 2595 section 4)."""
     return session.expect_tls()
@@ -155,6 +178,8 @@ BUILT_IN: tuple[Command[Session], ...] = (
     Command("STLS", stls, IN_AUTHORIZATION, capability="STLS"),
     Command("USER", user, IN_AUTHORIZATION, arity=range(1, 2), capability="USER", reveals_password=True),
     Command("PASS", pass_, IN_AUTHORIZATION, arity=range(1, 2), takes_rest=True, reveals_password=True),
+    Command("APOP", apop, IN_AUTHORIZATION, arity=range(2, 3)),
+    Command("AUTH", auth, IN_AUTHORIZATION, arity=range(3)),
     Command("QUIT", quit_in_authorization, IN_AUTHORIZATION),
     Command("QUIT", quit_in_transaction, IN_TRANSACTION),
     Command("STAT", stat, IN_TRANSACTION),
@@ -167,3 +192,6 @@ BUILT_IN: tuple[Command[Session], ...] = (
     Command("UIDL", uidl, IN_TRANSACTION, arity=range(2), capability="UIDL"),
 )
 """Every command that the engine itself knows."""
+
+RESPONSE: Command[Session] = Command("RESPONSE", respond, IN_AUTHORIZATION, arity=range(1, 2), takes_rest=True)
+"""What takes the lines of a SASL exchange; it is in no table."""

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import enum
 
-from popframe.engine.policy import MAX_DISCARDED_OCTETS, MAX_LINE_OCTETS
+from popframe.engine.policy import MAX_DISCARDED_OCTETS, MAX_LINE_OCTETS, MAX_RESPONSE_OCTETS
+
+AUTH = b"AUTH "
+"""What a line begins with that may hold a SASL response (RFC 5034 section 4)."""
 
 
 class LineFault(enum.Enum):
     """What came instead of a line."""
 
-    TOO_LONG = "too long"
+    TOO_LONG = "line too long"
     """The line is longer than MAX_LINE_OCTETS; its rest is thrown away as it comes."""
+    RESPONSE_TOO_LONG = "response too long"
+    """The SASL response is longer than MAX_RESPONSE_OCTETS; nothing more will be read."""
     FLOOD = "flood"
     """The rest of a line that was too long does not end; nothing more will be read."""
 
 
 class LineBuffer:
-    """Octets that were received and not yet taken; never more than one read and one line."""
+    """Octets that were received and not yet taken; never more than one read and one line, or one SASL response."""
 
     __slots__ = ("_data", "_discarded", "_position")
 
@@ -35,8 +40,12 @@ class LineBuffer:
         self._data = self._data[self._position :] + data if self._position < len(self._data) else data
         self._position = 0
 
-    def next_line(self) -> bytes | LineFault | None:
-        """Take the next line, without its end; None when there is no whole one yet."""
+    def next_line(self, *, is_response: bool = False) -> bytes | LineFault | None:
+        """Take the next line, without its end; None when there is no whole one yet.
+
+        Args:
+            is_response: It is a response in a SASL exchange, and may be longer than a command.
+        """
         if self._discarded is not None:
             fault = self._discard()
             if fault is not None or self._discarded is not None:
@@ -46,8 +55,11 @@ class LineBuffer:
         end = self._data.find(b"\n", self._position)
         length = (end + 1 if end >= 0 else len(self._data)) - self._position
         if length > MAX_LINE_OCTETS:
-            self._discarded = 0
-            return LineFault.TOO_LONG
+            if not is_response and self._data[self._position : self._position + len(AUTH)].upper() != AUTH:
+                self._discarded = 0
+                return LineFault.TOO_LONG
+            if length > MAX_RESPONSE_OCTETS:
+                return LineFault.RESPONSE_TOO_LONG
         if end < 0:
             return None
         line = self._data[self._position : end]

@@ -14,6 +14,16 @@ MAX_LINE_OCTETS = 512
 RFC 2449 section 4 demands 255; an address of RFC 5321 as a user name alone may be 320 octets long.
 """
 
+MAX_RESPONSE_OCTETS = 65_536
+"""Longest line of a SASL exchange, CRLF included: a response in base64, or AUTH with an initial one.
+
+Tokens of OAuth have been seen with some 12 KiB (RFC 5034 section 4 sets no limit of its own). A longer one ends the
+connection, since nothing tells its rest from commands.
+"""
+
+MAX_RESPONSES = 10
+"""Responses in one exchange: SCRAM takes three, and a plugin's mechanism may want some more."""
+
 MAX_DISCARDED_OCTETS = 65_536
 """How much of one over-long line is read and thrown away before the connection is closed.
 
@@ -103,6 +113,7 @@ class Policy:
         ascii_mode: What a client that has not said UTF8 gets of a message whose header goes beyond ASCII.
         offers_tls: STLS can be answered with a handshake (RFC 2595 section 4).
         login_delay_seconds: What LOGIN-DELAY announces, and the backend enforces (RFC 2449 section 6.5); 0 for none.
+        offers_apop: APOP is taken, and the greeting has a timestamp for it (RFC 1939 section 7).
         replace_nul: Send a NUL octet inside a message as 0x80, since some clients stop at NUL; sizes stay the same.
     """
 
@@ -119,6 +130,7 @@ class Policy:
     utf8: Utf8Support = Utf8Support.USER
     ascii_mode: AsciiMode = AsciiMode.SURROGATE
     login_delay_seconds: int = 0
+    offers_apop: bool = False
 
     def channel(self, peer: Peer) -> Channel:
         """Return what the connection with a client is worth."""

@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from popframe.engine import wire
-from popframe.engine.answer import begun, refusal_for, refused
+from popframe.engine.answer import begun, first_line, refusal_for, refused
+from popframe.engine.authentication import Authentication, ChallengeReply
 from popframe.engine.backend import Backend, Handover, Login
-from popframe.engine.credentials import log_in_as_sent, log_in_prepared
+from popframe.engine.context import MaildropContext
 from popframe.engine.line import LineBuffer, LineFault
 from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy, Utf8Support
 from popframe.engine.speech import Negotiated, Speech
 from popframe.engine.transaction import Transaction
 from popframe.engine.verbs import HTTP_METHODS, KEEPS_USERNAME, Table
 from popframe.errors import (
-    AuthenticationFailed,
     CommandSyntaxError,
     HookContractError,
     NoSuchMessage,
     Refusal,
 )
-from popframe.extension import Command, Reply, State
-from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary, Tls
+from popframe.extension import Challenge, Command, Reply, State
+from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary, Tls
 
 LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
 """Ends that are the client's, or the line's; for a site that wants marks to count then too."""
@@ -31,7 +31,7 @@ LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
-class Session:
+class Session(MaildropContext):
     """A session from greeting to end.
 
     The driver sends :meth:`greeting`, then in turn feeds what it received to :meth:`receive_data` and sends everything
@@ -46,22 +46,22 @@ class Session:
         username: The name of a USER that PASS may still use; empty for none.
         speech: In which language it speaks, and in which characters.
         command_count: Lines that were answered. A timer that watches for inactivity watches this number.
-        failed_login_count: Logins that were refused.
+        timestamp: The timestamp in the greeting, if APOP is offered (RFC 1939 section 7).
         expects_tls: The reply to STLS is the last in clear text: once it is sent, the driver makes the TLS handshake
             and calls :meth:`begin_tls`, or closes the connection.
         handover: Where it goes on after a login, if not here: nothing more is to be fed to this object then, and when
             it has ended there, :meth:`finish_elsewhere` is to be called.
     """
 
-    def __init__(self, peer: Peer, backend: Backend, policy: Policy, table: Table) -> None:
-        self.peer = peer
+    def __init__(self, peer: Peer, backend: Backend, policy: Policy, table: Table, timestamp: str = "") -> None:
+        super().__init__(peer)
         self.policy = policy
         self.state = State.AUTHORIZATION
         self.outcome = Outcome.DISCONNECTED
         self.username = ""
         self.speech = Speech(policy.language)
         self.command_count = 0
-        self.failed_login_count = 0
+        self.timestamp = timestamp
         self.expects_tls = False
         self.handover: Handover | None = None
         self._summary_elsewhere: SessionSummary | None = None
@@ -70,9 +70,8 @@ class Session:
         self._channel = policy.channel(peer)
         self._commands = table.commands(self.state, self._channel)
         self._lines = LineBuffer()
-        self._transaction: Transaction | None = None
         self._bad_command_count = 0
-        self._wrong_password_count = 0
+        self._authentication = Authentication(backend, is_utf8=policy.utf8 is Utf8Support.USER)
         self._is_closed = False
 
     # --- for the driver
@@ -82,9 +81,14 @@ class Session:
         """The session is over: nothing more is read, nothing more is said."""
         return self._is_closed
 
+    @property
+    def failed_login_count(self) -> int:
+        """Logins that were refused."""
+        return self._authentication.failed_count
+
     def greeting(self) -> bytes:
         """Return the line that the server speaks first (RFC 1939 section 4)."""
-        return wire.status_line(Reply(self.policy.greeting))
+        return wire.status_line(Reply(f"{self.policy.greeting} {self.timestamp}".rstrip()))
 
     def receive_data(self, data: bytes) -> None:
         """Take what the client sent; the commands in it run when :meth:`output` is asked for their replies."""
@@ -99,11 +103,11 @@ class Session:
         """
         buffers: list[bytes] = []
         size = 0
-        while not self._is_closed and (line := self._lines.next_line()) is not None:
+        while not self._is_closed and (line := self._next_line()) is not None:
             reply = self._answer(line)
             if reply is None or self.handover is not None:
                 break
-            pieces = (self.speech.status_line(reply),) if reply.body is None else self._multi_line(reply, reply.body)
+            pieces = (first_line(reply, self.speech),) if reply.body is None else self._multi_line(reply, reply.body)
             for octets in pieces:
                 is_full = size + len(octets) > BATCH_OCTETS or len(buffers) >= BATCH_BUFFERS
                 if is_full and buffers and octets is not wire.TERMINATION:
@@ -187,88 +191,60 @@ class Session:
         )
         return summary if self._transaction is None else self._transaction.add_to(summary)
 
-    # --- for command handlers; the public ones are the CommandContext of extensions
-
-    @property
-    def transaction(self) -> Transaction:
-        """What exists after login.
-
-        Raises:
-            HookContractError: Before login: a command that needs it is in the table of the wrong state.
-        """
-        if self._transaction is None:
-            raise HookContractError("a command asked for the maildrop before login")
-        return self._transaction
-
-    @property
-    def account(self) -> Account:
-        """Who logged in."""
-        return self.transaction.account
+    # --- for command handlers
 
     @property
     def language(self) -> str:
         """Tag of the language that is spoken."""
         return self.speech.texts.tag
 
-    @property
-    def message_count(self) -> int:
-        """Messages at login, marked ones included."""
-        return self.transaction.message_count
-
-    @property
-    def last_accessed(self) -> int:
-        """Highest message-number of a RETR or DELE."""
-        return self.transaction.last_accessed
-
-    def message_index(self, number: str) -> int:
-        """Return the index for a message-number."""
-        return self.transaction.message_index(number)
-
-    def is_deleted(self, index: int) -> bool:
-        """Tell whether the message is marked as deleted."""
-        return index in self.transaction.deleted
-
-    def message_octets(self, index: int) -> int:
-        """Return the size of a message."""
-        return self.transaction.message_octets(index)
-
-    def message_uid(self, index: int) -> str:
-        """Return the unique-id of a message."""
-        return self.transaction.message_uid(index)
-
-    def read_message(self, index: int) -> Iterator[bytes]:
-        """Yield a message as stored."""
-        return self.transaction.maildrop.read_message(index)
-
     def capabilities(self) -> Iterator[bytes]:
         """Yield the lines of CAPA."""
         yield self._table.capabilities(self.state, self._channel)
+        if names := self.mechanisms():
+            yield f"SASL {' '.join(names)}\r\n".encode("ascii")
+
+    def mechanisms(self) -> list[str]:
+        """Return the names of the SASL mechanisms that AUTH takes on this connection (RFC 5034 section 3)."""
+        return self._table.mechanisms.names(self.peer, self._channel)
 
     def log_in(self, credentials: PlainCredentials) -> Reply:
         """Go to the TRANSACTION state, or stay and say why not (RFC 1939 section 4)."""
+        return self._entered(lambda: self._authentication.log_in(self.peer, credentials))
+
+    def begin_exchange(self, mechanism: str, initial: str | None) -> Reply:
+        """Begin a SASL exchange, with the initial response if there is one (RFC 5034 section 4)."""
+        name = self._table.mechanisms.checked(mechanism, self.peer, self._channel)
+        return self._entered(lambda: self._authentication.begin(self.peer, name, initial))
+
+    def respond(self, response: str) -> Reply:
+        """Go on with a SASL exchange."""
+        return self._entered(lambda: self._authentication.respond(response))
+
+    def prove(self, mechanism: str, message: bytes) -> Reply:
+        """Log in by a proof of one message."""
+        return self._entered(lambda: self._authentication.prove(self.peer, mechanism, message))
+
+    def _entered(self, ask: Callable[[], Challenge | Login | Handover]) -> Reply:
         try:
-            is_utf8 = self.policy.utf8 is Utf8Support.USER
-            login = (log_in_prepared if is_utf8 else log_in_as_sent)(self._backend, self.peer, credentials)
-        except Exception as error:
-            self.failed_login_count += 1
-            if not isinstance(error, Refusal):
-                raise
-            if isinstance(error, AuthenticationFailed):
-                self._wrong_password_count += 1
-                if self._wrong_password_count >= self.policy.max_failed_logins:
-                    self._end(Outcome.TOO_MANY_ERRORS)
+            answer = ask()
+        except Refusal as error:
+            if self._authentication.wrong_count >= self.policy.max_failed_logins:
+                self._end(Outcome.TOO_MANY_ERRORS)
             return refused(error, self.speech.texts)
-        if isinstance(login, Handover):
-            self.handover = login
+        if isinstance(answer, Challenge):
+            return ChallengeReply("challenge", challenge=answer.content)
+        if isinstance(answer, Handover):
+            self.handover = answer
             return Reply("")
-        self._begin_transaction(login)
+        self._begin_transaction(answer)
         return self._welcome()
 
     def _begin_transaction(self, login: Login) -> None:
         try:
             self._transaction = Transaction(login)
         except Exception:
-            self.failed_login_count += 1
+            self._authentication.failed_count += 1
             self._quietly("closing the maildrop", login.maildrop.close)
             raise
         self.state = State.TRANSACTION
@@ -312,11 +288,16 @@ class Session:
 
     # --- from a line to its reply
 
+    def _next_line(self) -> bytes | LineFault | None:
+        return self._lines.next_line(is_response=self._authentication.is_waiting)
+
     def _answer(self, line: bytes | LineFault) -> Reply | None:
         """Return the reply to one line, or None when the connection is to be closed without one."""
         if isinstance(line, LineFault):
             return self._answer_fault(line)
         self.command_count += 1
+        if self._authentication.is_waiting:
+            return self._carried_out(self._table.response, [line.decode("latin-1")])
         if _CONTROL.search(line):
             return self._not_understood(self.speech.texts.control_character)
         verb, _, rest = line.partition(b" ")
@@ -342,6 +323,8 @@ class Session:
             self._end(Outcome.TOO_MANY_ERRORS)
             return None
         self.command_count += 1
+        if fault is LineFault.RESPONSE_TOO_LONG:
+            return self._not_understood(self.speech.texts.response_too_long, close=True)
         return self._not_understood(self.speech.texts.line_too_long)
 
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
@@ -386,6 +369,7 @@ class Session:
         self._is_closed = True
         self.outcome = outcome
         self.username = ""
+        self._quietly("ending an exchange", lambda: self._authentication.abandon(f"the session ended: {outcome.value}"))
         if self._transaction is not None:
             self._quietly("closing the maildrop", self._transaction.maildrop.close)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from popframe.engine import internationalization
-from popframe.engine.commands import BUILT_IN
+from popframe.engine.commands import BUILT_IN, RESPONSE
+from popframe.engine.mechanisms import Mechanisms, OfferedMechanism
 from popframe.engine.policy import Channel, ImplementationShown, Policy
 from popframe.engine.session import Session
 from popframe.errors import ConfigError, EncryptionRequired
@@ -15,6 +16,9 @@ from popframe.extension import Command, CommandContext, Reply, State
 
 STLS = "STLS"
 """The one command that is valid on some connections only, and announced before login only (RFC 2595 section 4)."""
+
+SASL = "SASL"
+"""The capability that depends on the connection, and so stands in no row (RFC 5034 section 3)."""
 
 GENERAL_CAPABILITIES = ("RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER")
 """What holds for the server as a whole (RFC 2449 section 6, RFC 3206 section 6): nothing ever deletes mail by age."""
@@ -34,17 +38,29 @@ def reserved_verbs() -> frozenset[str]:
 class CommandTable:
     """The commands of one server and its capabilities, put together once and shared by all sessions."""
 
-    def __init__(self, policy: Policy, extensions: Iterable[Command[CommandContext]] = ()) -> None:
+    response = RESPONSE
+    """The row that takes the lines of a SASL exchange."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        extensions: Iterable[Command[CommandContext]] = (),
+        mechanisms: Iterable[OfferedMechanism] = (),
+    ) -> None:
         """Add a server's extensions to the built-in commands.
 
         Args:
             policy: What the site chose.
             extensions: Rows from plugins; their verbs are distinct and none is reserved.
+            mechanisms: SASL mechanisms; their names are distinct.
 
         Raises:
             ConfigError: A capability cannot be a line of the CAPA response, or two share a tag.
         """
+        self.mechanisms = Mechanisms(mechanisms)
         rows: list[Command[Session]] = [*BUILT_IN, *internationalization.commands(policy), *extensions]
+        unused = {verb for verb, is_used in (("APOP", policy.offers_apop), ("AUTH", self.mechanisms)) if not is_used}
+        rows = [row for row in rows if row.verb not in unused]
         self._rows: dict[tuple[State, Channel], Mapping[bytes, Command[Session]]] = {}
         self._capabilities: dict[tuple[State, Channel], bytes] = {}
         for channel in Channel:
@@ -107,7 +123,7 @@ def _announced(offered: Iterable[Command[Session]], state: State, policy: Policy
 
 def _check(capabilities: Sequence[str]) -> None:
     """Make sure that CAPA can be sent as it is (RFC 2449 section 5)."""
-    tags: set[str] = set()
+    tags = {SASL}
     for capability in capabilities:
         if not _CAPABILITY.fullmatch(capability) or len(capability) > MAX_CAPABILITY_OCTETS - 2:
             raise ConfigError(f"capability {capability!r}: not a tag with arguments, in printable ASCII and one line")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from popframe.engine.mechanisms import Mechanisms
 from popframe.engine.policy import Channel
 from popframe.extension import Command, State
 
@@ -21,6 +22,16 @@ that may hold POP3 commands."""
 
 class Table(Protocol):
     """What a session needs of the command table."""
+
+    @property
+    def mechanisms(self) -> Mechanisms:
+        """The SASL mechanisms."""
+        ...
+
+    @property
+    def response(self) -> Command[Session]:
+        """The row that takes the lines of a SASL exchange; it has no verb that a client could send."""
+        ...
 
     def commands(self, state: State, channel: Channel) -> Mapping[bytes, Command[Session]]:
         """Return the rows that are valid in a state, by upper-case verb."""

@@ -6,6 +6,7 @@ The steps are generators over pieces: :func:`with_crlf` makes every line end CRL
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 
@@ -56,6 +57,11 @@ def _whole_status_line(reply: Reply) -> str:
         text = "(" + text[1:]
     indicator = "+OK" if reply.is_ok else "-ERR"
     return f"{indicator} [{reply.code}] {text}" if reply.code else f"{indicator} {text}"
+
+
+def challenge_line(challenge: bytes) -> bytes:
+    """Render a challenge: a plus sign, one space even before nothing, and base64 (RFC 5034 section 4)."""
+    return b"+ " + base64.b64encode(challenge) + b"\r\n"
 
 
 def with_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ reasons are told at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ def build_hooks(
     Raises:
         ConfigError: A plugin does not start, a role is missing, or a name is taken twice; all of it, a line each.
     """
-    problems = missing_roles(plugins)
+    problems = [*missing_roles(plugins), *_useless_secrets(plugins)]
     objects = {plugin.name: _construct(plugin, settings, prepared, problems) for plugin in plugins}
     if problems:
         raise ConfigError("\n".join(problems))
@@ -86,10 +86,28 @@ def build_hooks(
         {f"mechanism {name}" for name in reserved_mechanisms},
         problems,
     )
+    schemes = _collect(
+        implementations["popframe_register_secret_schemes"],
+        contract.accept_schemes,
+        lambda scheme: f"scheme {scheme}",
+        (),
+        problems,
+        may_repeat=True,
+    )
     if problems:
         raise ConfigError("\n".join(problems))
     starts_setgid = any(getattr(plugin, SETGID_ATTRIBUTE, False) for plugin in objects.values())
-    return Hooks(implementations, commands, mechanisms, starts_setgid_programs=starts_setgid)
+    return Hooks(implementations, commands, mechanisms, schemes, starts_setgid_programs=starts_setgid)
+
+
+def _useless_secrets(plugins: Iterable[FoundPlugin]) -> Iterator[str]:
+    """Yield a sentence for each plugin whose secrets would never be asked for."""
+    hooks = frozenset({"popframe_lookup_secret", "popframe_register_secret_schemes"})
+    for plugin in plugins:
+        present = hooks & set(plugin.hooks)
+        if present and present != hooks:
+            there, missing = next(iter(present)), next(iter(hooks - present))
+            yield f"{plugin.source} implements {there} and not {missing}: one is nothing without the other"
 
 
 def _construct(
@@ -142,6 +160,8 @@ def _collect(
     title: Callable[[AnswerT], str],
     taken: Collection[str],
     problems: list[str],
+    *,
+    may_repeat: bool = False,
 ) -> list[AnswerT]:
     """Ask every plugin for what it adds; add to ``problems`` what cannot be taken."""
     owners = dict.fromkeys(taken, "popframe itself")
@@ -158,7 +178,7 @@ def _collect(
             continue
         for answer in answers:
             name = title(answer)
-            if name in owners:
+            if name in owners and not may_repeat:
                 problems.append(f"{implementation.source}: {name} is taken already, by {owners[name]}")
             owners.setdefault(name, implementation.source)
             collected.append(answer)

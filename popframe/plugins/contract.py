@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import cast
 
 from popframe.errors import HookContractError
-from popframe.extension import Command, CommandContext, Mechanism
-from popframe.model import Account, Maildrop, SessionHold, StoredSecret
+from popframe.extension import Challenge, Command, CommandContext, Exchange, Mechanism
+from popframe.model import Account, Maildrop, PlainCredentials, Proven, SecretScheme, SessionHold, StoredSecret
 
 MAILDROP_METHODS = ("message_octets", "message_uids", "read_message", "commit", "close")
 """The methods of :class:`popframe.Maildrop`."""
@@ -23,6 +23,12 @@ HOLD_METHODS = ("fileno", "close")
 
 LARGEST_ID = 2**32 - 2
 """Largest user or group id on Linux; the one above means "none" (chown(2)), and a larger one is cut to another id."""
+
+SECRET_SCHEMES = ("plain", "scram-sha-1", "scram-sha-256")
+"""The forms of :class:`popframe.StoredSecret`."""
+
+LEAST_ITERATIONS = 4096
+"""Of SCRAM (RFC 5802 section 5.1): a client refuses less."""
 
 _MECHANISM_NAME = re.compile(r"[A-Z0-9_-]{1,20}\Z")
 """RFC 4422 section 3.1."""
@@ -127,11 +133,67 @@ def _accept_mechanism(source: str, mechanism: object) -> Mechanism:
         raise HookContractError(f"{source}: {name!r} is not the name of a mechanism (1 to 20 of A-Z 0-9 - _)")
     if not isinstance(getattr(mechanism, "reveals_password", None), bool):
         raise HookContractError(f"{source}: {name} lacks reveals_password, a bool")
-    if not isinstance(getattr(mechanism, "needs_secret", None), str):
+    needs = getattr(mechanism, "needs_secret", None)
+    if not isinstance(needs, str):
         raise HookContractError(f"{source}: {name} lacks needs_secret, a str")
-    if not callable(getattr(mechanism, "start", None)):
-        raise HookContractError(f"{source}: {name} lacks start()")
+    if needs not in ("", *SECRET_SCHEMES):
+        known = ", ".join(SECRET_SCHEMES)
+        raise HookContractError(f"{source}: {name} needs the scheme {needs!r} (known: {known})")
+    for method in ("suits", "start"):
+        if not callable(getattr(mechanism, method, None)):
+            raise HookContractError(f"{source}: {name} lacks {method}()")
     return cast("Mechanism", mechanism)
+
+
+def accept_schemes(source: str, answer: object) -> tuple[SecretScheme, ...]:
+    """Take forms of stored secrets."""
+    return tuple(_accept_scheme(source, scheme) for scheme in _iterated(source, answer))
+
+
+def _accept_scheme(source: str, scheme: object) -> SecretScheme:
+    if not isinstance(scheme, SecretScheme):
+        raise _wrong_type(f"{source} yielded", "SecretScheme", scheme)
+    if scheme.name not in SECRET_SCHEMES:
+        raise HookContractError(f"{source}: no scheme {scheme.name!r} (known: {', '.join(SECRET_SCHEMES)})")
+    least = 0 if scheme.name == "plain" else LEAST_ITERATIONS
+    if type(scheme.iterations) is not int or scheme.iterations < least:
+        raise HookContractError(f"{source}: {scheme.name} with {scheme.iterations!r} iterations; at least {least}")
+    return scheme
+
+
+def accept_exchange(source: str, answer: object) -> Exchange:
+    """Take an exchange."""
+    if not callable(getattr(answer, "respond", None)):
+        raise _wrong_type(f"{source} started", "an Exchange with respond()", answer)
+    return cast("Exchange", answer)
+
+
+def accept_step(source: str, answer: object) -> Challenge | PlainCredentials | Proven:
+    """Take what an exchange answers; an account becomes the proof of it."""
+    match answer:
+        case Challenge():
+            if not isinstance(answer.content, bytes):
+                raise _wrong_type(f"{source}: Challenge.content is", "bytes", answer.content)
+        case PlainCredentials():
+            _checked_name(f"{source}: PlainCredentials.username is", answer.username)
+            if not isinstance(answer.password, bytes):
+                raise _wrong_type(f"{source}: PlainCredentials.password is", "bytes", answer.password)
+            _checked_authorization(source, answer.authorization)
+        case Proven():
+            _checked_name(f"{source}: Proven.username is", answer.username)
+            if answer.account is not None:
+                _checked_account(f"{source}: Proven.account is", source, answer.account)
+            _checked_authorization(source, answer.authorization)
+        case Account():
+            return Proven(answer.username, _checked_account(f"{source} returned", source, answer))
+        case _:
+            raise _wrong_type(f"{source} returned", "Challenge, PlainCredentials, Proven or Account", answer)
+    return answer
+
+
+def _checked_authorization(source: str, authorization: object) -> None:
+    if authorization != "":
+        _checked_name(f"{source}: authorization is", authorization)
 
 
 def _iterated(source: str, answer: object) -> Iterable[object]:

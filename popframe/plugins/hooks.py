@@ -22,6 +22,7 @@ from popframe.model import (
     Maildrop,
     Peer,
     PlainCredentials,
+    SecretScheme,
     SessionHold,
     SessionSummary,
     StoredSecret,
@@ -58,6 +59,7 @@ class Hooks:
     Attributes:
         commands: The command extensions, in configuration order.
         mechanisms: The SASL mechanisms, in configuration order.
+        secret_schemes: The forms of stored secrets that plugins have, in configuration order.
         starts_setgid_programs: Some plugin starts programs in a session that get rights by a setuid or setgid bit.
     """
 
@@ -66,6 +68,7 @@ class Hooks:
         implementations: Mapping[str, Sequence[Implementation]],
         commands: Sequence[Command[CommandContext]] = (),
         mechanisms: Sequence[Mechanism] = (),
+        secret_schemes: Sequence[SecretScheme] = (),
         *,
         starts_setgid_programs: bool = False,
     ) -> None:
@@ -75,6 +78,7 @@ class Hooks:
             implementations: By name of the hook, in configuration order.
             commands: Checked command extensions.
             mechanisms: Checked mechanisms.
+            secret_schemes: Checked forms of secrets.
             starts_setgid_programs: Some plugin says so of itself.
         """
 
@@ -83,11 +87,13 @@ class Hooks:
 
         self.commands = tuple(commands)
         self.mechanisms = tuple(mechanisms)
+        self.secret_schemes = tuple(secret_schemes)
         self.starts_setgid_programs = starts_setgid_programs
         self._check_attempt = resolved("popframe_check_attempt")
         self._canonical_username = resolved("popframe_canonical_username")
         self._authenticate = resolved("popframe_authenticate")
         self._lookup_secret = resolved("popframe_lookup_secret")
+        self._lookup_account = resolved("popframe_lookup_account")
         self._authorize = resolved("popframe_authorize")
         self._open_session = resolved("popframe_open_session")
         self._open_maildrop = resolved("popframe_open_maildrop")
@@ -97,11 +103,6 @@ class Hooks:
         self._login_failed = resolved("popframe_login_failed")
         self._login_succeeded = resolved("popframe_login_succeeded")
         self._session_ended = resolved("popframe_session_ended")
-
-    @property
-    def has_stored_secrets(self) -> bool:
-        """Some plugin can look up stored secrets, so that mechanisms which need one can be offered."""
-        return bool(self._lookup_secret)
 
     # --- Decide
 
@@ -121,6 +122,10 @@ class Hooks:
         return _decide(
             self._lookup_secret, lambda source, answer: contract.accept_secret(source, answer, scheme), arguments
         )
+
+    def lookup_account(self, peer: Peer, username: str) -> Account | None:
+        """Return the account of a user whose identity is proven already; None when no plugin knows the user."""
+        return _decide(self._lookup_account, contract.accept_account, {"peer": peer, "username": username})
 
     def open_maildrop(self, account: Account) -> Maildrop | None:
         """Return the account's maildrop, opened; None when no plugin stores its mail."""

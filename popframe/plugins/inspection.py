@@ -28,7 +28,9 @@ SPECIFICATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """The names of each hook's arguments."""
 
-COLLECT_HOOKS = frozenset({"popframe_register_commands", "popframe_register_mechanisms"})
+COLLECT_HOOKS = frozenset(
+    {"popframe_register_commands", "popframe_register_mechanisms", "popframe_register_secret_schemes"}
+)
 """Hooks whose result is iterated over, so that a generator function may implement them."""
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from popframe.authorization import LoginRules
 from popframe.engine import Handover, Login
 from popframe.errors import AuthenticationFailed, HookContractError, PermanentFailure, PopframeError, Refusal
+from popframe.extension import Mechanism
 from popframe.model import (
     Account,
     LoginAttempt,
@@ -18,14 +20,19 @@ from popframe.model import (
     LoginSuccess,
     Peer,
     PlainCredentials,
+    Proven,
     SessionHold,
 )
 from popframe.plugins import Hooks, release
 from popframe.server.abuse.guard import Attempt, LoginGuard, Wait
 from popframe.server.abuse.spacing import Spacing
-from popframe.server.admission import admitted, opened
+from popframe.server.admission import Admitted, admitted, opened
+from popframe.server.exchange import Clock, MechanismRun, Run
 from popframe.server.scoreboard import FrontBoard
 from popframe.server.session_log import SessionLog
+from popframe.server.told_exchange import ToldExchange
+
+NO_MECHANISMS: Mapping[str, Mechanism] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,14 @@ class HookBackend:
     """One session's way to the plugins."""
 
     def __init__(
-        self, session_id: str, peer: Peer, hooks: Hooks, rules: LoginRules, place: Place, door: Doorkeeper
+        self,
+        session_id: str,
+        peer: Peer,
+        hooks: Hooks,
+        rules: LoginRules,
+        place: Place,
+        door: Doorkeeper,
+        mechanisms: Mapping[str, Mechanism] = NO_MECHANISMS,
     ) -> None:
         """Serve one session.
 
@@ -85,6 +99,7 @@ class HookBackend:
             rules: Who may log in, whatever the plugins say.
             place: Where it is counted.
             door: Who is asked before that.
+            mechanisms: What exchanges are begun with, by name.
         """
         self.session_id = session_id
         self.peer = peer
@@ -92,6 +107,7 @@ class HookBackend:
         self.rules = rules
         self.place = place
         self.doorkeeper = door
+        self.mechanisms = mechanisms
         self._held: tuple[SessionHold, ...] = ()
         self._log = SessionLog(session_id, peer)
 
@@ -102,28 +118,50 @@ class HookBackend:
 
     def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login | Handover:
         """Ask the plugins who this is, whether it may come in, and for its maildrop."""
-        started = time.monotonic()
         self.peer = peer
-        digest = self.doorkeeper.guard.password_digest(credentials.username, credentials.password)
-        attempt = LoginAttempt(self.session_id, self.peer, credentials.username, password_digest=digest)
+        attempt = self.attempt(credentials.username, credentials.password)
+        clock = Clock()
         try:
-            with self._attempted(attempt, credentials.password) as counted:
-                started = time.monotonic()  # behind any delay, which would hide nothing of what is done now
-                login = self._admitted(credentials, counted)
+            return self.let_in(attempt, credentials, clock)
         except PopframeError as error:
-            self._tell_failure(attempt, error)
-            if isinstance(error, AuthenticationFailed):
-                time.sleep(max(0.0, started + self.rules.refusal_seconds - time.monotonic()))
+            self.refuse(attempt, error, clock)
             raise
-        self._tell_success(attempt, login.account)
-        return login
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> ToldExchange:
+        """Begin a run of a SASL mechanism, or of APOP."""
+        self.peer = peer
+        try:
+            return ToldExchange(self, self._begun(mechanism), mechanism)
+        except PopframeError as error:
+            self.refuse(self.attempt("", None, mechanism), error, Clock())
+            raise
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Log what the client is not told."""
         self._log.report_error(doing, error)
 
+    # --- for exchanges too
+
+    def attempt(self, username: str, password: bytes | None, mechanism: str = "PASS") -> LoginAttempt:
+        """Return what plugins are told of an attempt.
+
+        Args:
+            username: The name as sent.
+            password: None when the mechanism does not show it.
+            mechanism: How.
+        """
+        guard = self.doorkeeper.guard
+        digest = "" if password is None else guard.password_digest(username, password)
+        return LoginAttempt(self.session_id, self.peer, username, mechanism, digest)
+
+    def refuse(self, attempt: LoginAttempt, error: PopframeError, clock: Clock, authorization: str = "") -> None:
+        """Tell log and plugins of a refusal, and see that it comes not too soon."""
+        self.tell_failure(attempt, error, authorization)
+        if isinstance(error, AuthenticationFailed):
+            time.sleep(max(0.0, clock.started + self.rules.refusal_seconds - time.monotonic()))
+
     @contextmanager
-    def _attempted(self, attempt: LoginAttempt, secret: bytes | None) -> Iterator[Attempt]:
+    def attempted(self, attempt: LoginAttempt, secret: bytes | None, *, is_first: bool = True) -> Iterator[Attempt]:
         """Let an attempt wait for its turn; its password, or proof, is looked at in the block.
 
         What the block raises tells what came of it: an AuthenticationFailed is a wrong password, unless
@@ -132,6 +170,7 @@ class HookBackend:
         Args:
             attempt: Who tries.
             secret: The password; None when the mechanism does not show it.
+            is_first: It was not its turn before, at an earlier message of the same exchange.
 
         Raises:
             PopframeError: It is not to be looked at.
@@ -140,7 +179,8 @@ class HookBackend:
         counted = guard.begin(self.peer, attempt.username, self.doorkeeper.wait)
         is_asked = False
         try:
-            self.hooks.check_attempt(attempt)
+            if is_first:
+                self.hooks.check_attempt(attempt)
             is_asked = True
             yield counted
         except AuthenticationFailed:
@@ -150,41 +190,85 @@ class HookBackend:
         finally:
             guard.withdrawn(counted)  # unless something is known of it by now
 
+    def let_in(
+        self,
+        attempt: LoginAttempt,
+        proof: PlainCredentials | Proven,
+        clock: Clock,
+        run: Run | None = None,
+        *,
+        is_first: bool = True,
+    ) -> Login | Handover:
+        """Let in whose proof this is, once it is its turn.
+
+        Args:
+            attempt: Who tries.
+            proof: What is to be found right, or is.
+            clock: Begins anew behind any delay, which would hide nothing of what is done then.
+            run: The exchange that it comes from; None for USER and PASS.
+            is_first: As for :meth:`attempted`.
+
+        Raises:
+            PopframeError: It is refused.
+        """
+        secret = proof.password if isinstance(proof, PlainCredentials) else None
+        with self.attempted(attempt, secret, is_first=is_first) as counted:
+            clock.start()
+            login, master = self._admitted(proof, counted, run)
+        self._tell_success(attempt, login.account, master)
+        return login
+
+    def tell_failure(self, attempt: LoginAttempt, error: PopframeError, authorization: str = "") -> None:
+        """Tell log and plugins that an attempt has failed."""
+        code = error.code if isinstance(error, Refusal) else PermanentFailure.code
+        level = logging.ERROR if isinstance(error, (HookContractError, PermanentFailure)) else logging.WARNING
+        reason = str(error)
+        fields: dict[str, object] = {"user": attempt.username, "code": code, "reason": reason}
+        fields["mechanism"] = attempt.mechanism
+        if authorization:
+            fields["as"] = authorization
+        self._log.tell("login-failed", fields, level)
+        told = (attempt.session_id, attempt.peer, attempt.username, code, reason)
+        self.hooks.login_failed(LoginFailure(*told, attempt.mechanism, attempt.password_digest))
+
+    # --- where plugins are asked in this process
+
+    def _begun(self, mechanism: str) -> Run:
+        """Begin an exchange."""
+        return MechanismRun(self.mechanisms, mechanism, self.hooks, self.peer)
+
+    def _admitted(
+        self, proof: PlainCredentials | Proven, counted: Attempt, run: Run | None
+    ) -> tuple[Login | Handover, str]:
+        """Return the login, and the name of the master user who logs in as that one, or none."""
+        admission = admitted(self.hooks, self.rules, self.peer, proof, prepares=run is not None)
+        with self._entered(counted, admission):
+            self._held = self.hooks.open_session(self.peer, admission.account)
+            return opened(self.hooks, self.peer, admission.account), admission.master
+
     @contextmanager
-    def _entered(self, counted: Attempt, account: Account) -> Iterator[None]:
+    def _entered(self, counted: Attempt, admission: Admitted) -> Iterator[None]:
         """Take note that the password, or proof, was right, and count the session for its user.
 
         Raises:
             LoginDelayed: The user was here too short a time ago.
             TooManyConnections: The user has as many as it may have.
         """
+        username = admission.account.username
         self.doorkeeper.guard.succeeded(counted)
-        self.place.enter_user(account.username)
+        self.place.enter_user(username)
         try:
-            with self.doorkeeper.spacing.spaced_login(account.username):
+            with self.doorkeeper.spacing.spaced_login(username):
                 yield
         except BaseException:
             self.close()
             self.place.leave_user()
             raise
 
-    def _admitted(self, credentials: PlainCredentials, counted: Attempt) -> Login | Handover:
-        account = admitted(self.hooks, self.rules, self.peer, credentials)
-        with self._entered(counted, account):
-            self._held = self.hooks.open_session(self.peer, account)
-            return opened(self.hooks, self.peer, account)
-
-    def _tell_success(self, attempt: LoginAttempt, account: Account) -> None:
+    def _tell_success(self, attempt: LoginAttempt, account: Account, master: str) -> None:
         tls = attempt.peer.tls
         protected = "no" if tls is None else f"{tls.version}/{tls.cipher}"
-        self._log.tell("login", {"user": account.username, "tls": protected})
+        who: dict[str, object] = {"user": account.username, **({"master": master} if master else {})}
+        self._log.tell("login", {**who, "tls": protected, "mechanism": attempt.mechanism})
         told = (attempt.session_id, attempt.peer, attempt.username, account, attempt.mechanism, attempt.password_digest)
         self.hooks.login_succeeded(LoginSuccess(*told))
-
-    def _tell_failure(self, attempt: LoginAttempt, error: PopframeError) -> None:
-        code = error.code if isinstance(error, Refusal) else PermanentFailure.code
-        level = logging.ERROR if isinstance(error, (HookContractError, PermanentFailure)) else logging.WARNING
-        reason = str(error)
-        self._log.tell("login-failed", {"user": attempt.username, "code": code, "reason": reason}, level)
-        told = (attempt.session_id, attempt.peer, attempt.username, code, reason)
-        self.hooks.login_failed(LoginFailure(*told, attempt.mechanism, attempt.password_digest))

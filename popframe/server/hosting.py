@@ -21,6 +21,7 @@ from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
 from popframe.server.service import Limits, Service
+from popframe.server.timestamp import timestamp
 from popframe.server.transport import HandshakeFailed, Transport
 
 _logger = logging.getLogger("popframe.server")
@@ -89,11 +90,12 @@ class HostedSession:
         place = Place(post.board, self._slot, limits.per_user)
         transport = Transport(connection)
         door = Doorkeeper(post.guard, post.spacing, Patience(connection).wait)
-        backend = HookBackend(session_id, peer, service.hooks, service.rules, place, door)
+        backend = HookBackend(session_id, peer, service.hooks, service.rules, place, door, service.mechanisms)
         if service.door is not None:
             backend = GateBackend(backend, service.door, transport)
         self._backend = backend
-        self._session = Session(peer, backend, service.policy, service.table)
+        stamp = timestamp() if service.policy.offers_apop else ""
+        self._session = Session(peer, backend, service.policy, service.table, stamp)
         self.connection = Connection(
             transport, self._session, service.timers, service.certificates, speaks_tls=speaks_tls
         )

@@ -52,11 +52,11 @@ NEEDED_LATER = (
     *NEEDED_BEYOND_ASCII,
     *CODECS,
     *("encodings.idna", "logging.handlers", "popframe.password", "popframe.proven_passwords"),
-    *("popframe.server.proxy_protocol", "popframe.server.tls"),
+    *("popframe.server.proxy_protocol", "popframe.server.tls", "scramp"),
 )
 """Imported only when a configuration has mistakes, names the system log, looks clients up, or has a plugin that wants
-them, or when a name or a header goes beyond ASCII; then it may be too late, since ``run_as`` need not be able to read
-the place where root has installed them."""
+them, when a name or a header goes beyond ASCII, or a client uses SCRAM; then it may be too late, since ``run_as`` need
+not be able to read the place where root has installed them."""
 
 DESCRIPTORS_PER_SESSION = 4
 """Connection, spool, session lock, and one to spare."""

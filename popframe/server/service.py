@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import signal
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from popframe.authorization import LoginRules
 from popframe.config import AbuseSettings, Configuration
 from popframe.engine import AsciiMode, ClearText, CommandTable, ImplementationShown, Policy, Utf8Support
 from popframe.engine.verbs import Table
+from popframe.extension import Mechanism
 from popframe.plugins import Hooks
 from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
+from popframe.server.mechanisms import by_name, offered_mechanisms, offers_apop
 
 if TYPE_CHECKING:
     from popframe.server.proxy_protocol import Proxies
@@ -62,6 +65,7 @@ class Service:
         limits: Connections at once.
         abuse: What may be tried, and how often.
         shutdown_seconds: What running sessions get to finish.
+        mechanisms: What SASL exchanges, and APOP, are begun with, by name.
         door: The way to the gate; None where one process serves all users.
         proxies: Who may say whose connections they bring; None where nobody may.
         client_names: Looks up the names of clients; None where nobody wants to know.
@@ -76,6 +80,7 @@ class Service:
     limits: Limits
     abuse: AbuseSettings
     shutdown_seconds: float
+    mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
     door: GateDoor | None = None
     proxies: Proxies | None = None
     client_names: ClientNames | None = None
@@ -86,9 +91,11 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
     """Put together what a configuration and its plugins make.
 
     Raises:
-        ConfigError: The plugins' commands cannot be announced.
+        ConfigError: The plugins' commands, or all the mechanisms, cannot be announced.
     """
     server, pop3 = configuration.server, configuration.pop3
+    mechanisms = offered_mechanisms(configuration.login, hooks)
+    with_apop = offers_apop(configuration.login, hooks)
     policy = Policy(
         greeting=pop3.greeting,
         implementation=pop3.implementation,
@@ -103,17 +110,19 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         clear_text=ClearText(configuration.login.clear_text),
         offers_tls=configuration.tls.is_on,
         login_delay_seconds=configuration.abuse.login_delay_seconds,
+        offers_apop=with_apop,
     )
     return Service(
         hooks=hooks,
         rules=LoginRules(configuration.login),
         policy=policy,
-        table=CommandTable(policy, hooks.commands),
+        table=CommandTable(policy, hooks.commands, mechanisms),
         timers=Timers(login=server.login_timeout_seconds, idle=server.idle_timeout_seconds),
         limits=Limits(server.max_connections, server.max_connections_per_address, server.max_connections_per_user),
         abuse=configuration.abuse,
         shutdown_seconds=server.shutdown_timeout_seconds,
         proxies=_proxies(configuration),
+        mechanisms=by_name(mechanisms, with_apop=with_apop),
         door=door,
         client_names=ClientNames() if server.look_up_client_names else None,
     )

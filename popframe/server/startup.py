@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from popframe.config import ConfigFile, Configuration, Problem, UnknownSettings, validate
+from popframe.config import ConfigFile, Configuration, InvalidConfiguration, Problem, UnknownSettings, validate
 from popframe.config.tls import TlsSettings
 from popframe.engine import reserved_verbs
 from popframe.errors import ConfigError
@@ -28,10 +28,15 @@ from popframe.plugins import (
     missing_roles,
     prepare_plugins,
 )
+from popframe.sasl import BUILT_IN, Apop
 from popframe.server import log
+from popframe.server.mechanisms import unknown_mechanisms
 
 if TYPE_CHECKING:
     from popframe.server.tls import Certificates
+
+RESERVED_MECHANISMS = frozenset({*BUILT_IN, Apop.name})
+"""SASL mechanisms that no plugin can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +129,20 @@ def build(configuration: CheckedConfiguration, prepared: Mapping[str, Preparatio
         prepared: What :func:`prepare` returned, for this configuration or for the one that the server started with.
 
     Raises:
-        ConfigError: A plugin does not start.
+        ConfigError: A plugin does not start, or a SASL mechanism is listed that neither they nor the server have.
     """
-    return build_hooks(
-        configuration.found, configuration.plugin_settings, reserved_verbs=reserved_verbs(), prepared=prepared
+    hooks = build_hooks(
+        configuration.found,
+        configuration.plugin_settings,
+        reserved_verbs=reserved_verbs(),
+        reserved_mechanisms=RESERVED_MECHANISMS,
+        prepared=prepared,
     )
+    unknown = unknown_mechanisms(configuration.login, hooks)
+    if unknown:
+        line = ConfigFile.read(configuration.path).line_of("login", "mechanisms")
+        raise InvalidConfiguration(Problem(configuration.path, line, "login.mechanisms", text) for text in unknown)
+    return hooks
 
 
 def set_up_log(configuration: Configuration) -> None:

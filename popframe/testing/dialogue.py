@@ -39,8 +39,9 @@ MAX_STATUS_OCTETS = 512
 """Longest status line, CRLF included (RFC 1939 section 3, RFC 2449 section 4)."""
 
 _STATUS_LINE = re.compile(rb"(\+OK|-ERR)[ \r]")
-_MULTI_LINE = frozenset({b"CAPA", b"LANG", b"LIST", b"RETR", b"TOP", b"UIDL"})
-_MULTI_LINE_ALONE = frozenset({b"LANG", b"LIST", b"UIDL"})
+_CHALLENGE = re.compile(rb"\+ (?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\r\n")
+_MULTI_LINE = frozenset({b"AUTH", b"CAPA", b"LANG", b"LIST", b"RETR", b"TOP", b"UIDL"})
+_MULTI_LINE_ALONE = frozenset({b"AUTH", b"LANG", b"LIST", b"UIDL"})
 """With an argument these have a reply of one line."""
 
 
@@ -122,6 +123,7 @@ def check_framing(
 
     Every line ends with CRLF. A status line is ``+OK`` or ``-ERR``, a space and printable text, in at most 512 octets:
     ASCII, or UTF-8 once UTF8 or LANG was answered with ``+OK`` (RFC 6856).
+    What answers AUTH, or a response, may be a challenge instead: ``+``, a space and base64 (RFC 5034 section 4).
     After the greeting there is one reply for each command line, in their order, and a reply of several lines ends with
     a dot. A line that has not ended may have its reply already: it is too long. A server that has closed the connection
     may have said less.
@@ -130,7 +132,7 @@ def check_framing(
         sent: Everything that the client said on one connection.
         received: Everything that the server said.
         is_closed: The server has closed the connection.
-        multi_line: Verbs whose positive replies have several lines; LANG, LIST and UIDL only without an argument.
+        multi_line: Verbs whose positive replies have several lines; AUTH, LANG, LIST and UIDL only without an argument.
 
     Raises:
         DialogueError: The server broke a rule.
@@ -144,16 +146,31 @@ def check_framing(
     _check_status(lines.popleft())
     *commands, unended = sent.split(b"\n")
     is_utf8 = False
+    is_challenged = False
     for command in commands:
         if not lines:
             _demand(is_closed, "every command has a reply", command)
             return
+        was_challenged = is_challenged
+        is_challenged = _take_challenge(lines, command, is_challenged=was_challenged)
+        if is_challenged:
+            continue
+        command = b"" if was_challenged else command  # a response may look like any command
         is_utf8 = is_utf8 or (lines[0].startswith(b"+OK") and command.upper().startswith((b"UTF8", b"LANG ")))
         _check_status(lines[0], is_utf8=is_utf8)
         _take_reply(lines, command.removesuffix(b"\r"), multi_line, is_closed=is_closed)
     if lines and unended:
         _check_status(lines.popleft(), is_utf8=is_utf8)
     _demand(not lines, "nothing is said unasked", b"".join(lines))
+
+
+def _take_challenge(lines: deque[bytes], command: bytes, *, is_challenged: bool) -> bool:
+    """Take a challenge off the front, if the next line is one and may be."""
+    if not lines[0].startswith(b"+ ") or not (is_challenged or command.upper().startswith(b"AUTH ")):
+        return False
+    _demand(_CHALLENGE.fullmatch(lines[0]) is not None, "a challenge is a plus sign, a space and base64", lines[0])
+    lines.popleft()
+    return True
 
 
 def _take_reply(lines: deque[bytes], command: bytes, multi_line: AbstractSet[bytes], *, is_closed: bool) -> None:

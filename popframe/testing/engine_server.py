@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Protocol
@@ -10,21 +12,33 @@ from typing import Protocol
 from popframe import (
     Account,
     AuthenticationFailed,
+    Challenge,
     Command,
     CommandContext,
+    Exchange,
     IncomingMessage,
     Maildrop,
     Outcome,
     Peer,
     PermanentFailure,
     PlainCredentials,
+    Proven,
+    ScramKeys,
+    StoredSecret,
 )
 from popframe.engine import CommandTable, Login, Session
+from popframe.sasl import Apop, built_in
 from popframe.testing.memory import MemoryStore
 from popframe.testing.transcript import Transcript
 
 PEER = Peer(address="127.0.0.7", port=50_110, local_address="127.0.0.1", local_port=110)
 """Where the client comes from: the same machine, as in the tests over sockets, so that passwords need no TLS."""
+
+TIMESTAMP = "<1896.697170952@dbc.mtview.ca.us>"
+"""In the greeting, where APOP is offered: the one of RFC 1939 section 7, so that its example can be played."""
+
+ITERATIONS = 4096
+"""Of SCRAM: the fewest that are allowed."""
 
 ARRIVED = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 """When every message of a transcript arrived."""
@@ -48,6 +62,7 @@ class EngineServer:
     It is the engine's :class:`~popframe.engine.Backend` too.
 
     Attributes:
+        peer: Where the next client comes from.
         errors: What was reported to the operator, as pairs of what the session was at and what happened.
     """
 
@@ -61,9 +76,13 @@ class EngineServer:
             commands: Command extensions to offer.
             store: The storage plugin to keep the mail in; unless given, it is kept in memory.
         """
+        self.peer = PEER
         self.errors: list[tuple[str, Exception]] = []
         self._policy = transcript.policy
-        self._table = CommandTable(transcript.policy, commands)
+        mechanisms = built_in(transcript.mechanisms)
+        self._mechanisms = {mechanism.name: mechanism for mechanism in (*mechanisms, Apop())}
+        self._table = CommandTable(transcript.policy, commands, mechanisms)
+        self._timestamp = TIMESTAMP if transcript.policy.offers_apop else ""
         self._passwords = {user.name: user.password for user in transcript.users}
         self._failures = {(failure.place, failure.number): failure.error for failure in transcript.failures}
         self._store = store or MemoryStore()
@@ -79,7 +98,7 @@ class EngineServer:
 
     def session(self) -> Session:
         """Return a session of a client that has just connected."""
-        return Session(PEER, self, self._policy, self._table)
+        return Session(self.peer, self, self._policy, self._table, self._timestamp)
 
     def connect(self) -> EngineTransport:
         """Return a connection."""
@@ -90,8 +109,18 @@ class EngineServer:
         self.fail("login")
         if self._passwords.get(credentials.username) != credentials.password:
             raise AuthenticationFailed("unknown user or wrong password")
+        return self.opened(Account(credentials.username), credentials.authorization)
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> EngineExchange:
+        """Begin a run of a SASL mechanism, or of APOP."""
+        context = EngineContext(peer, self._passwords)
+        return EngineExchange(self, self._mechanisms[mechanism].start(context), peer)
+
+    def opened(self, account: Account, authorization: str = "") -> Login:
+        """Open a maildrop, which must be the user's own."""
+        if authorization not in ("", account.username):
+            raise AuthenticationFailed("nobody may log in as somebody else")
         self.fail("open")
-        account = Account(credentials.username)
         maildrop = self._store.popframe_open_maildrop(account)
         if maildrop is None:
             raise PermanentFailure("the store does not want this account")
@@ -106,6 +135,65 @@ class EngineServer:
         error = self._failures.get((place, number))
         if error is not None:
             raise error(f"the transcript says that this fails: {place} {number or ''}".rstrip())
+
+
+class EngineContext:
+    """What a mechanism may ask in a transcript; see :class:`popframe.MechanismContext`.
+
+    Attributes:
+        peer: Where the client connects from.
+    """
+
+    def __init__(self, peer: Peer, passwords: Mapping[str, bytes]) -> None:
+        """Take the passwords by user name."""
+        self.peer = peer
+        self._passwords = passwords
+
+    def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
+        """Return the password, or keys that are made of it."""
+        password = self._passwords.get(username)
+        if password is None:
+            return None
+        value = password if scheme == "plain" else ScramKeys.made(password, scheme, ITERATIONS).text.encode()
+        return StoredSecret(Account(username), scheme, value)
+
+    def random_octets(self, count: int) -> bytes:
+        """Return random octets."""
+        return secrets.token_bytes(count)
+
+    def decoy_octets(self, label: str, count: int) -> bytes:
+        """Return octets that depend on the label alone."""
+        return hashlib.blake2b(label.encode(), digest_size=count).digest()
+
+    def typical_iterations(self, scheme: str) -> int:
+        """Return what all users have."""
+        return ITERATIONS
+
+
+class EngineExchange:
+    """An exchange of a transcript."""
+
+    def __init__(self, server: EngineServer, exchange: Exchange, peer: Peer) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._peer = peer
+
+    def respond(self, response: bytes | None) -> Challenge | Login:
+        """Take the client's message; what it has proven opens the maildrop."""
+        match self._exchange.respond(response):
+            case Challenge() as challenge:
+                return challenge
+            case PlainCredentials() as credentials:
+                return self._server.log_in(self._peer, credentials)
+            case Proven() as proven:
+                account = proven.account or Account(proven.username)
+                return self._server.opened(account, proven.authorization)
+            case account:
+                return self._server.opened(account)
+
+    def abandon(self, reason: str) -> None:
+        """Keep what an operator would be told."""
+        self._server.errors.append(("an exchange", AuthenticationFailed(reason)))
 
 
 class EngineTransport:

@@ -7,6 +7,7 @@ A ``#`` at the start of a line begins a comment; empty lines mean nothing. Direc
     @ messages 3 Subject: b\n\n    the same message three times
     @ policy replace_nul true     a choice of the site: a field of popframe.engine.Policy
     @ failure read 2 TemporaryFailure     what does not work; see FAILURES
+    @ mechanisms PLAIN CRAM-MD5   the SASL mechanisms on offer; unless said, PLAIN and LOGIN
     @ multi-line XLIST            a further command whose positive reply has several lines
     @ log in                      the dialogue begins after the login, of the first user or of the one named here
 
@@ -38,6 +39,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from popframe import errors
 from popframe.engine import Policy
+from popframe.sasl import BUILT_IN
 
 FAILURES: Mapping[str, str] = {
     "login": "nobody can log in",
@@ -47,6 +49,9 @@ FAILURES: Mapping[str, str] = {
     "update": "nothing can be removed at QUIT",
 }
 """What ``@ failure`` can break. The last word is the exception: a class of popframe.errors, or ``defect``."""
+
+MECHANISMS: tuple[str, ...] = ("PLAIN", "LOGIN")
+"""What a server offers whose users have hashed passwords."""
 
 NUMBERED_FAILURES = frozenset({"read", "read-on"})
 """Those that befall one message."""
@@ -126,6 +131,7 @@ class Transcript:
         users: Who can log in.
         policy: The choices of the site that it applies to.
         failures: What does not work.
+        mechanisms: The SASL mechanisms on offer.
         multi_line: Verbs of further commands whose positive replies have several lines.
         steps: The dialogue; a login that ``@ log in`` asked for is part of it.
     """
@@ -136,6 +142,7 @@ class Transcript:
     policy: Policy = field(default_factory=Policy)
     failures: tuple[Failure, ...] = ()
     multi_line: frozenset[str] = frozenset()
+    mechanisms: tuple[str, ...] = MECHANISMS
 
 
 def read_transcript(path: Path) -> Transcript:
@@ -203,6 +210,7 @@ class _Parser:
         self._policy_values: dict[str, str] = {}
         self._failures: list[Failure] = []
         self._multi_line: set[str] = set()
+        self._mechanisms = MECHANISMS
         self._login: tuple[int, str] | None = None
 
     def take(self, number: int, line: str) -> None:
@@ -235,6 +243,7 @@ class _Parser:
             policy=self._policy,
             failures=tuple(self._failures),
             multi_line=frozenset(self._multi_line),
+            mechanisms=self._mechanisms,
         )
 
     def _add(self, number: int, step: Step) -> None:
@@ -266,6 +275,7 @@ class _Parser:
             "messages": self._messages,
             "policy": self._set_policy,
             "failure": self._failure,
+            "mechanisms": self._set_mechanisms,
             "multi-line": self._multi_line.add,
         }
         if verb == "log" and rest.partition(" ")[0] == "in":
@@ -304,6 +314,13 @@ class _Parser:
             self._policy = TypeAdapter(Policy).validate_python(self._policy_values)
         except ValidationError:
             raise TranscriptError(f"{value!r} is no value of {name}") from None
+
+    def _set_mechanisms(self, rest: str) -> None:
+        names = tuple(rest.split())
+        for name in names:
+            if name not in BUILT_IN:
+                raise TranscriptError(f"no such mechanism; there are {', '.join(BUILT_IN)}")
+        self._mechanisms = names
 
     def _failure(self, rest: str) -> None:
         place, _, rest = rest.partition(" ")

@@ -19,12 +19,15 @@ from popframe.engine import Policy
 from popframe.password import hash_password
 from popframe.testing import MailSite, RawClient, SocketTransport, Transcript, play, read_transcript
 from popframe.testing.site import QUICK_SCHEME
-from popframe.testing.transcript import ClientReconnects, ClientSays, ServerSays, Step
+from popframe.testing.transcript import MECHANISMS, ClientReconnects, ClientSays, ServerSays, Step
 
 HERE = Path(__file__).parent
 PATHS = sorted((HERE.parent / "conformance").glob("*/*.txt"))
 
-LEAST_PLAYED = 75
+ELSEWHERE = ("clear_text", "offers_tls", "offers_apop")
+"""Choices that are no settings of the table ``[pop3]``; the site has the usual ones."""
+
+LEAST_PLAYED = 80
 """So many transcripts suppose nothing that a site with an mbox does not have."""
 
 
@@ -111,6 +114,11 @@ def is_playable(transcript: Transcript) -> bool:
     try:
         Pop3Settings.model_validate(pop3_table(transcript.policy))
     except ValidationError:
+        return False
+    usual = Policy()
+    if transcript.mechanisms != MECHANISMS or any(
+        getattr(transcript.policy, name) != getattr(usual, name) for name in ELSEWHERE
+    ):
         return False
     return not transcript.failures and all(
         message and not message.endswith(b"\r") and b"\nFrom " not in b"\n" + message for message in messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from popframe import Account, AuthenticationFailed, PlainCredentials, TemporaryFailure
-from popframe.engine import CommandTable, Login, Policy, Session, Utf8Support
+from popframe.engine import BackendExchange, CommandTable, Login, Policy, Session, Utf8Support
 from popframe.model import Peer
 from popframe.testing import MemoryMaildrop
 
@@ -30,6 +30,10 @@ class Backend:
         if credentials.password != self.right:
             raise AuthenticationFailed("wrong")
         return Login(Account(credentials.username), MemoryMaildrop({}))
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> BackendExchange:
+        """Fail the test."""
+        raise AssertionError(mechanism)
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Remember what would be logged."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from popframe import Account, HookContractError, Outcome, PlainCredentials, TemporaryFailure
-from popframe.engine import CommandTable, Login, Policy, Session
+from popframe.engine import BackendExchange, CommandTable, Login, Policy, Session
 from popframe.model import Maildrop, Peer
 from popframe.testing import MemoryMaildrop
 from popframe.testing.engine_server import EngineTransport
@@ -60,6 +60,10 @@ class Backend:
     def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Let anybody in."""
         return Login(Account(credentials.username), self.maildrop)
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> BackendExchange:
+        """Fail the test."""
+        raise AssertionError(mechanism)
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Fail the test."""

@@ -16,7 +16,7 @@ from popframe import (
     State,
     TemporaryFailure,
 )
-from popframe.engine import CommandTable, Login, Policy, Session
+from popframe.engine import BackendExchange, CommandTable, Login, Policy, Session
 from popframe.testing import EngineServer, parse_transcript
 from popframe.testing.engine_server import PEER, EngineTransport
 
@@ -36,6 +36,10 @@ class FailingBackend:
     def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Raise the next error; the last one for ever."""
         raise self._errors.pop(0) if len(self._errors) > 1 else self._errors[0]
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> BackendExchange:
+        """Fail the test."""
+        raise AssertionError(mechanism)
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Keep what an operator would be told."""

@@ -146,6 +146,6 @@ def test_an_implementation_that_could_not_be_sent_stops_the_start() -> None:
 def test_the_verbs_of_the_engine_are_reserved() -> None:
     """No plugin can take the place of RFC 1939's commands."""
     assert reserved_verbs() == {
-        "CAPA", "STLS", "USER", "PASS", "QUIT", "STAT", "LIST", "RETR", "DELE", "NOOP", "RSET", "TOP", "UIDL",
-        "UTF8", "LANG",
+        "CAPA", "STLS", "USER", "PASS", "APOP", "AUTH", "QUIT", "STAT", "LIST", "RETR", "DELE", "NOOP", "RSET",
+        "TOP", "UIDL", "UTF8", "LANG",
     }  # fmt: skip

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from popframe import errors
 from popframe.engine import Negotiated
 from popframe.errors import AuthenticationFailed, HookContractError, MaildropInUse, PermanentFailure, TemporaryFailure
-from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
-from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, LoginRequest
+from popframe.extension import Challenge
+from popframe.model import Outcome, Peer, PlainCredentials, Proven, SessionSummary
+from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, FrontGone, LoginRequest
 
 Ends = tuple[Channel, Channel]
 
@@ -100,7 +101,7 @@ def test_a_session_goes_its_way(ends: Ends, negotiated: Negotiated) -> None:
     front, process = ends
     unread = bytes(range(256)) * 256
     process.send_account("alice")
-    assert front.receive_account(5) == "alice"
+    assert front.receive_account(5) == ("alice", "")
     front.send_open()
     assert process.may_open()
     process.send_ready()
@@ -128,3 +129,53 @@ def test_a_stop_is_seen_without_being_waited_for(ends: Ends) -> None:
     assert not process.is_stopped()
     front.send_stop()
     assert process.is_stopped()
+
+
+def test_an_exchange_goes_its_way(ends: Ends) -> None:
+    """Responses there, none among them; challenges back, and whom the exchange is about."""
+    front, process = ends
+    for response in (None, b"", bytes(range(256)) * 192):
+        front.send_response(response)
+        assert process.receive_response() == response
+    assert front.username == ""
+    process.send_challenge(bytes(range(256)) * 192, "alice")
+    assert front.receive_step(5) == Challenge(bytes(range(256)) * 192)
+    assert front.username == "alice"
+    for proof in (
+        PlainCredentials("Alice", b"\xffsecret", "bob"),
+        PlainCredentials("a", b""),
+        Proven("Alice", None, "b"),
+    ):
+        process.send_proof(proof)
+        assert front.receive_step(5) == proof
+        assert front.username == proof.username
+        front.send_check()
+        process.wait_for_check()
+    process.send_account("alice", "boss")
+    assert front.receive_account(5) == ("alice", "boss")
+
+
+def test_a_refusal_says_whom_the_exchange_was_about(ends: Ends) -> None:
+    """For the log, which is the front's."""
+    front, process = ends
+    process.send_refusal(AuthenticationFailed("wrong"), "eve")
+    with pytest.raises(AuthenticationFailed):
+        front.receive_step(5)
+
+    assert front.username == "eve"
+
+
+def test_a_front_that_is_gone_is_no_response() -> None:
+    """Nor is anything else that a front says at the wrong time."""
+    for act in (Channel.close, Channel.send_open, Channel.send_stop):
+        ours, theirs = Channel.pair()
+        other = Channel(theirs)
+        act(ours)
+        if act is not Channel.close:
+            act(ours)
+        with pytest.raises(FrontGone):
+            other.receive_response()
+        with pytest.raises(FrontGone):
+            other.wait_for_check()
+        ours.close()
+        other.close()

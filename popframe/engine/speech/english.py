@@ -27,6 +27,7 @@ class English:
     # --- the answers of commands
 
     capability_list = "capability list follows"
+    mechanism_listing = "mechanisms follow"
     send_pass = "send PASS"  # noqa: S105 - no password
     unique_id_listing = "unique-id listing follows"
     top_of_message = "top of message follows"
@@ -59,6 +60,7 @@ class English:
     unknown_command = "unknown command"
     wrong_number_of_arguments = "wrong number of arguments"
     line_too_long = "line too long"
+    response_too_long = "response too long"
 
     def maildrop(self, count: int, octets: int) -> str:
         """PASS: what is in the maildrop."""

@@ -15,6 +15,9 @@ class German(English):
         errors.Refusal.wire_text: "abgelehnt",
         errors.CommandSyntaxError.wire_text: "Befehl nicht verstanden",
         errors.EncryptionRequired.wire_text: "zuerst die Verbindung verschlüsseln",
+        errors.MechanismRefused.wire_text: "Verfahren hier nicht vorhanden",
+        errors.InvalidResponse.wire_text: "keine gültige Antwort",
+        errors.ExchangeCancelled.wire_text: "Anmeldung abgebrochen",
         errors.NoSuchMessage.wire_text: "keine solche Nachricht",
         errors.AuthenticationFailed.wire_text: "Benutzername oder Passwort nicht angenommen",
         errors.MaildropInUse.wire_text: "Postfach ist gesperrt: eine andere Sitzung benutzt es",
@@ -35,6 +38,7 @@ class German(English):
     }
 
     capability_list = "Liste der Fähigkeiten folgt"
+    mechanism_listing = "Liste der Verfahren folgt"
     send_pass = "weiter mit PASS"  # noqa: S105 - no password
     unique_id_listing = "Liste der Kennungen folgt"
     top_of_message = "Anfang der Nachricht folgt"
@@ -65,6 +69,7 @@ class German(English):
     unknown_command = "unbekannter Befehl"
     wrong_number_of_arguments = "falsche Anzahl von Argumenten"
     line_too_long = "Zeile zu lang"
+    response_too_long = "Antwort zu lang"
 
     def maildrop(self, count: int, octets: int) -> str:
         """PASS: what is in the maildrop."""

@@ -32,6 +32,7 @@ from popframe.server.inetd.switches import Switches, bulletin_settings
 from popframe.server.inetd.trace import TracedTable
 from popframe.server.listener import set_connection_options
 from popframe.server.log import log_event
+from popframe.server.mechanisms import may_offer_scram
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.server.service import GateDoor, Service, service_of
 from popframe.server.signals import SignalQueue
@@ -75,6 +76,8 @@ def _serve(
         importlib.import_module("encodings.idna")  # while it can still be read
     for module in NEEDED_BEYOND_ASCII:
         importlib.import_module(module)
+    if may_offer_scram(configuration.login, configuration.found):
+        importlib.import_module("scramp")  # the same
     with _gate(configuration) as gate:
         run_as = configuration.server.run_as
         certificates = startup.load_certificates(configuration.tls) if gate is None else None

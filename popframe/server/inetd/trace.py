@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from popframe.engine import Channel, Session
+from popframe.engine.mechanisms import Mechanisms
 from popframe.engine.verbs import Table
 from popframe.errors import Refusal
 from popframe.extension import Command, Reply, State
 from popframe.server.log import log_event
 
 MASK = "****"
+
+AUTH = "AUTH"
+"""Of its arguments the name of the mechanism is shown; a response, here or in a line of its own, is not."""
 
 SHOWN_BEFORE_LOGIN = frozenset({"USER", "QUIT", "CAPA", "STLS"})
 """Commands of the AUTHORIZATION state whose arguments hold nothing secret."""
@@ -30,11 +34,22 @@ class TracedTable:
         """Wrap the table of one session."""
         self._table = table
         self._session_id = session_id
+        self._response = self._traced(table.response)
         self._rows = {
             (state, channel): {verb: self._traced(row) for verb, row in table.commands(state, channel).items()}
             for state in State
             for channel in Channel
         }
+
+    @property
+    def mechanisms(self) -> Mechanisms:
+        """The SASL mechanisms."""
+        return self._table.mechanisms
+
+    @property
+    def response(self) -> Command[Session]:
+        """The row that takes the lines of a SASL exchange."""
+        return self._response
 
     def commands(self, state: State, channel: Channel) -> Mapping[bytes, Command[Session]]:
         """Return the rows that are valid in a state, by upper-case verb."""
@@ -54,7 +69,8 @@ class TracedTable:
         is_shown = State.AUTHORIZATION not in row.states or row.verb in SHOWN_BEFORE_LOGIN
 
         def handler(session: Session, arguments: Sequence[str]) -> Reply:
-            words = [row.verb, *(arguments if is_shown else [MASK] * bool(arguments))]
+            shown = arguments if is_shown else arguments[: row.verb == AUTH and _names_mechanism(session, arguments)]
+            words = [row.verb, *shown, *[MASK] * (len(arguments) > len(shown))]
             try:
                 reply = row.handler(session, arguments)
             except Exception as error:
@@ -69,6 +85,11 @@ class TracedTable:
 
     def _tell(self, command: str, reply: str) -> None:
         log_event("command", {"session": self._session_id, "command": command, "reply": reply}, logging.DEBUG)
+
+
+def _names_mechanism(session: Session, arguments: Sequence[str]) -> bool:
+    """Tell whether the argument of AUTH is a mechanism of ours, and not a password that went astray."""
+    return bool(arguments) and arguments[0].upper() in session.mechanisms()
 
 
 def _first_line(reply: Reply) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from popframe.engine import Handover, Negotiated
 from popframe.errors import TemporaryFailure
-from popframe.model import Account, Outcome, Peer, PlainCredentials, SessionSummary
+from popframe.extension import Challenge
+from popframe.model import Account, Outcome, Peer, PlainCredentials, Proven, SessionSummary
 from popframe.server.abuse.guard import Attempt
+from popframe.server.admission import Admitted
 from popframe.server.backend import HookBackend
+from popframe.server.exchange import Run
 from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.isolation.relay import Relay
 from popframe.server.service import GateDoor
@@ -27,66 +33,115 @@ class GateBackend(HookBackend):
             door: The way to the gate.
             transport: What is handed over after a login.
         """
-        super().__init__(local.session_id, local.peer, local.hooks, local.rules, local.place, local.doorkeeper)
+        super().__init__(
+            local.session_id, local.peer, local.hooks, local.rules, local.place, local.doorkeeper, local.mechanisms
+        )
         self._door = door
         self._transport = transport
 
-    def _admitted(self, credentials: PlainCredentials, counted: Attempt) -> Handover:
+    def _admitted(self, proof: PlainCredentials | Proven, counted: Attempt, run: Run | None) -> tuple[Handover, str]:
         """Let the gate admit the user; the connection then belongs to a process that is this user.
 
         Raises:
             PopframeError: The login is refused.
         """
-        channel, relay = self._asked(credentials)
-        try:
-            account = Account(channel.receive_account(self._door.patience_seconds))
-            with self._entered(counted, account):
-                channel.send_open()
-                channel.receive_ready(self._door.patience_seconds)
-        except BaseException:
-            channel.close()
-            if relay is not None:
-                relay.close()
-            raise
-        elsewhere = _Elsewhere(channel, relay, self.session_id, self.peer, account)
-        return Handover(account, elsewhere.go_on, elsewhere.stop)
+        call = run.call if isinstance(run, _GateRun) else self._asked(proof)
+        patience = self._door.patience_seconds
+        with call.unless_answered():
+            if run is not None:
+                call.channel.send_check()
+            username, master = call.channel.receive_account(patience)
+            admission = Admitted(Account(username), master)
+            with self._entered(counted, admission):
+                call.channel.send_open()
+                call.channel.receive_ready(patience)
+        elsewhere = _Elsewhere(call, self.session_id, self.peer, admission.account)
+        return Handover(admission.account, elsewhere.go_on, elsewhere.stop), master
 
-    def _asked(self, credentials: PlainCredentials) -> tuple[Channel, Relay | None]:
-        """Send the credentials and the connection to the gate.
+    def _begun(self, mechanism: str) -> _GateRun:
+        return _GateRun(self._asked(mechanism), self._door.patience_seconds)
+
+    def _asked(self, proof: PlainCredentials | Proven | str) -> _Call:
+        """Send the beginning of a login and the connection to the gate; return the way on which the answer comes.
 
         Under TLS it is not the client's connection that is sent, but one to this process, which goes on with the TLS.
-
-        Returns:
-            The way on which the answer comes, and what is between the two connections if there are two.
 
         Raises:
             TemporaryFailure: The gate cannot be asked.
         """
+        if isinstance(proof, Proven):
+            raise TemporaryFailure("nothing is proven in a process that may not ask for secrets")
         channel, theirs = Channel.pair()
         relay, far_end = None, self._transport.socket
         if self._transport.layer is not None:
             relay, far_end = Relay.pair(self._transport.socket, self._transport.layer)
-        request = LoginRequest(self.session_id, self.peer, credentials).packed()
+        call = _Call(channel, relay)
+        request = LoginRequest(self.session_id, self.peer, proof).packed()
         try:
             socket.send_fds(self._door.requests, [request], [theirs.fileno(), far_end.fileno()])
         except OSError as exc:
-            channel.close()
-            if relay is not None:
-                relay.close()
+            call.close()
             raise TemporaryFailure(f"the gate cannot be asked: {exc.strerror}") from exc
         finally:
             theirs.close()
             if relay is not None:
                 far_end.close()
-        return channel, relay
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The way to a process of the gate.
+
+    Attributes:
+        channel: Where it answers.
+        relay: Between it and the client, under TLS.
+    """
+
+    channel: Channel
+    relay: Relay | None
+
+    def close(self) -> None:
+        """Let go of it: the process ends."""
+        self.channel.close()
+        if self.relay is not None:
+            self.relay.close()
+
+    @contextlib.contextmanager
+    def unless_answered(self) -> Iterator[None]:
+        """Let go of it when the block raises."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+
+class _GateRun:
+    """An exchange that the gate's child runs."""
+
+    def __init__(self, call: _Call, patience_seconds: float) -> None:
+        self.call = call
+        self._patience_seconds = patience_seconds
+
+    @property
+    def username(self) -> str:
+        return self.call.channel.username
+
+    def respond(self, response: bytes | None) -> Challenge | PlainCredentials | Proven:
+        with self.call.unless_answered():
+            self.call.channel.send_response(response)
+            return self.call.channel.receive_step(self._patience_seconds)
+
+    def close(self) -> None:
+        self.call.close()
 
 
 class _Elsewhere:
     """A session that goes on in another process."""
 
-    def __init__(self, channel: Channel, relay: Relay | None, session_id: str, peer: Peer, account: Account) -> None:
-        self._channel = channel
-        self._relay = relay
+    def __init__(self, call: _Call, session_id: str, peer: Peer, account: Account) -> None:
+        self._call = call
         self._session_id = session_id
         self._peer = peer
         self._account = account
@@ -97,17 +152,15 @@ class _Elsewhere:
     def go_on(self, negotiated: Negotiated, unread: bytes) -> SessionSummary:
         """Let it go on, and wait for its end."""
         try:
-            self._channel.send_go_on(negotiated, unread)
-            if self._relay is not None:
-                self._relay.run()
-            summary = self._channel.receive_summary()
+            self._call.channel.send_go_on(negotiated, unread)
+            if self._call.relay is not None:
+                self._call.relay.run()
+            summary = self._call.channel.receive_summary()
         except OSError:
             summary = None
         with self._lock:
             self._is_over = True
-            self._channel.close()
-        if self._relay is not None:
-            self._relay.close()
+            self._call.close()
         if summary is None:
             outcome = Outcome.SHUT_DOWN if self._was_stopped else Outcome.STORAGE_FAILED
             return SessionSummary(self._session_id, self._peer, self._account.username, outcome, 0.0)
@@ -119,6 +172,6 @@ class _Elsewhere:
             if not self._is_over:
                 self._was_stopped = True
                 try:
-                    self._channel.send_stop()
+                    self._call.channel.send_stop()
                 except OSError:
                     return

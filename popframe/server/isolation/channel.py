@@ -16,7 +16,8 @@ from typing import Any, Self
 from popframe import errors
 from popframe.engine import Negotiated
 from popframe.errors import HookContractError, PopframeError, TemporaryFailure
-from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary, Tls
+from popframe.extension import Challenge
+from popframe.model import Outcome, Peer, PlainCredentials, Proven, SessionSummary, Tls
 
 MAX_MESSAGE_OCTETS = 128 * 1024
 """More than the longest: what a client has pipelined behind its password, 64 KiB at most; or a reason for the log."""
@@ -24,7 +25,7 @@ MAX_MESSAGE_OCTETS = 128 * 1024
 MAX_REASON_CHARACTERS = 4096
 """A traceback fits; a plugin that writes a novel is cut."""
 
-_OPEN, _GO_ON, _STOP = b"o", b"g", b"s"
+_OPEN, _GO_ON, _STOP, _RESPONSE, _NO_RESPONSE, _CHECK = b"o", b"g", b"s", b"r", b"n", b"c"
 _END_OF_FIELDS = b"\n"
 _LENGTH = struct.Struct("@ll")
 
@@ -36,18 +37,20 @@ class LoginRequest:
     Attributes:
         session_id: The session, as in every log line.
         peer: Where the client connects from.
-        credentials: What it sent.
+        proof: Name and password that it sent; or the name of the mechanism whose exchange begins: its messages follow
+            on the channel.
     """
 
     session_id: str
     peer: Peer
-    credentials: PlainCredentials
+    proof: PlainCredentials | str
 
     def packed(self) -> bytes:
         """Return the datagram."""
-        password = base64.b64encode(self.credentials.password).decode()
-        fields = [self.session_id, asdict(self.peer), self.credentials.username, password]
-        return json.dumps(fields).encode()
+        proof: object = self.proof
+        if isinstance(self.proof, PlainCredentials):
+            proof = [self.proof.username, base64.b64encode(self.proof.password).decode(), self.proof.authorization]
+        return json.dumps([self.session_id, asdict(self.peer), proof]).encode()
 
     @classmethod
     def parsed(cls, datagram: bytes) -> Self:
@@ -57,17 +60,30 @@ class LoginRequest:
             ValueError: It is not one of these.
         """
         try:
-            session_id, peer, username, password = json.loads(datagram)
-            return cls(str(session_id), _peer(peer), PlainCredentials(str(username), base64.b64decode(password)))
+            session_id, peer, proof = json.loads(datagram)
+            if isinstance(proof, str):
+                return cls(str(session_id), _peer(peer), proof)
+            username, password, other = proof
+            credentials = PlainCredentials(str(username), base64.b64decode(password), str(other))
+            return cls(str(session_id), _peer(peer), credentials)
         except (TypeError, AttributeError) as exc:
             raise ValueError(f"not a request: {exc}") from exc
 
 
+class FrontGone(Exception):
+    """The front wants nothing more: the client has gone, or does not go on."""
+
+
 class Channel:
-    """One end of a session's pair."""
+    """One end of a session's pair.
+
+    Attributes:
+        username: In a front, whom the exchange is about, as the other side has told; empty for nobody yet.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self.username = ""
 
     @classmethod
     def pair(cls) -> tuple[Self, socket.socket]:
@@ -85,15 +101,24 @@ class Channel:
 
     # --- said by the session's process, and waited for by the front
 
-    def send_account(self, username: str) -> None:
-        """Say that the password was right, and whose it is."""
-        self._send_fields({"account": username})
+    def send_challenge(self, content: bytes, username: str) -> None:
+        """Say what the client is to answer next, and whom the exchange is about."""
+        self._send_fields({"challenge": base64.b64encode(content).decode(), "user": username})
 
-    def send_refusal(self, error: Exception) -> None:
-        """Say that the login is refused, and why."""
+    def send_proof(self, proof: PlainCredentials | Proven) -> None:
+        """Say whose proof has come, for the front to say when it is its turn."""
+        password = base64.b64encode(proof.password).decode() if isinstance(proof, PlainCredentials) else None
+        self._send_fields({"proof": [proof.username, password, proof.authorization], "user": proof.username})
+
+    def send_account(self, username: str, master: str = "") -> None:
+        """Say that the proof was right, who has an account, and which master user comes as that one, if one does."""
+        self._send_fields({"account": [username, master]})
+
+    def send_refusal(self, error: Exception, username: str = "") -> None:
+        """Say that the login is refused, why, and whom the exchange was about."""
         name = type(error).__name__ if isinstance(error, PopframeError) else TemporaryFailure.__name__
         reason = str(error) if isinstance(error, PopframeError) else f"{type(error).__name__}: {error}"
-        self._send_fields({"refused": name, "reason": reason[:MAX_REASON_CHARACTERS]})
+        self._send_fields({"refused": name, "reason": reason[:MAX_REASON_CHARACTERS], "user": username})
 
     def send_ready(self) -> None:
         """Say that the maildrop is open."""
@@ -104,14 +129,30 @@ class Channel:
         fields = asdict(summary) | {"outcome": summary.outcome.value}
         self._send_fields({"ended": fields})
 
-    def receive_account(self, seconds: float) -> str:
-        """Wait for the account's name.
+    def receive_step(self, seconds: float) -> Challenge | PlainCredentials | Proven:
+        """Wait for a challenge, or for whose proof has come; what has been proven of that one is known there alone.
 
         Raises:
             PopframeError: The login is refused.
             TemporaryFailure: The process died, or took too long.
         """
-        return str(self._receive_fields("account", seconds))
+        fields = self._receive(seconds)
+        if "challenge" in fields:
+            return Challenge(base64.b64decode(fields["challenge"]))
+        username, password, authorization = fields["proof"]
+        if password is None:
+            return Proven(username, authorization=authorization)
+        return PlainCredentials(username, base64.b64decode(password), authorization)
+
+    def receive_account(self, seconds: float) -> tuple[str, str]:
+        """Wait for the account's name, and for that of the master user who comes as that one, or none.
+
+        Raises:
+            PopframeError: The login is refused.
+            TemporaryFailure: The process died, or took too long.
+        """
+        username, master = self._receive(seconds)["account"]
+        return str(username), str(master)
 
     def receive_ready(self, seconds: float) -> None:
         """Wait until the maildrop is open.
@@ -134,6 +175,10 @@ class Channel:
         self._end.send(json.dumps(fields).encode())
 
     def _receive_fields(self, key: str, seconds: float) -> object:
+        """Wait for one message, and return one of its fields."""
+        return self._receive(seconds).get(key)
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
         """Wait for one message; 0 seconds are for ever."""
         self._end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _LENGTH.pack(int(seconds), 0))
         try:
@@ -144,12 +189,29 @@ class Channel:
             raise TemporaryFailure(f"the session's process is gone: {exc.strerror}") from exc
         if not datagram:
             raise TemporaryFailure("the session's process has died")
-        fields = json.loads(datagram)
+        fields: dict[str, Any] = json.loads(datagram)
+        self.username = fields.get("user", "") or self.username
         if "refused" in fields:
             raise _refusal(fields["refused"], fields["reason"])
-        return fields.get(key)
+        return fields
 
     # --- said by the front, and waited for by the session's process
+
+    def send_response(self, response: bytes | None) -> None:
+        """Pass on what the client sent in an exchange; None when it sent no initial response.
+
+        Raises:
+            TemporaryFailure: The process has died.
+        """
+        self._send_order(_NO_RESPONSE if response is None else _RESPONSE + response)
+
+    def send_check(self) -> None:
+        """Let it look at the proof.
+
+        Raises:
+            TemporaryFailure: The process has died.
+        """
+        self._send_order(_CHECK)
 
     def send_open(self) -> None:
         """Let it open the maildrop.
@@ -157,8 +219,11 @@ class Channel:
         Raises:
             TemporaryFailure: The process has died.
         """
+        self._send_order(_OPEN)
+
+    def _send_order(self, message: bytes) -> None:
         try:
-            self._end.send(_OPEN)
+            self._end.send(message)
         except OSError as exc:
             raise TemporaryFailure(f"the session's process is gone: {exc.strerror}") from exc
 
@@ -169,6 +234,26 @@ class Channel:
     def send_stop(self) -> None:
         """Tell it that the server is being stopped."""
         self._end.send(_STOP, socket.MSG_DONTWAIT)
+
+    def receive_response(self) -> bytes | None:
+        """Wait for what the client sends in an exchange; None when it sent no initial response.
+
+        Raises:
+            FrontGone: There will be nothing more.
+        """
+        message = self._end.recv(MAX_MESSAGE_OCTETS)
+        if message[:1] not in (_RESPONSE, _NO_RESPONSE):
+            raise FrontGone
+        return message[1:] if message[:1] == _RESPONSE else None
+
+    def wait_for_check(self) -> None:
+        """Wait for leave to look at the proof.
+
+        Raises:
+            FrontGone: There will be none.
+        """
+        if self._end.recv(MAX_MESSAGE_OCTETS) != _CHECK:
+            raise FrontGone
 
     def may_open(self) -> bool:
         """Wait for leave to open the maildrop; False when the front wants nothing more."""

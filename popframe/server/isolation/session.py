@@ -15,14 +15,16 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from popframe.engine import Login, Session
+from popframe.engine import BackendExchange, Login, Session
 from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError
-from popframe.model import Outcome, Peer, PlainCredentials, SessionHold
+from popframe.extension import Challenge
+from popframe.model import Outcome, Peer, PlainCredentials, Proven, SessionHold
 from popframe.proven_passwords import ProvenPasswords
 from popframe.server import log, privilege
 from popframe.server.admission import admitted, opened
 from popframe.server.connection import Connection
-from popframe.server.isolation.channel import Channel, LoginRequest
+from popframe.server.exchange import MechanismRun
+from popframe.server.isolation.channel import Channel, FrontGone, LoginRequest
 from popframe.server.log import log_event
 from popframe.server.service import Service
 from popframe.server.session_log import SessionLog
@@ -42,6 +44,14 @@ class UserBackend:
             AuthenticationFailed: Always.
         """
         raise AuthenticationFailed(f"a second login, as {credentials.username!r}, in one session")
+
+    def begin_exchange(self, peer: Peer, mechanism: str) -> BackendExchange:
+        """Refuse: the login was before.
+
+        Raises:
+            AuthenticationFailed: Always.
+        """
+        raise AuthenticationFailed(f"a second login, by {mechanism}, in one session")
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Log what the client is not told."""
@@ -110,14 +120,18 @@ def _admit(admission: Admission, service: Service) -> Session:
         _Refused: The login is refused, and the front knows it.
     """
     request, channel = admission.request, admission.channel
+    claim = _Claim()
     try:
-        account = admitted(service.hooks, service.rules, request.peer, request.credentials)
+        proof = _proof(request, channel, service, claim)
+        prepares = isinstance(request.proof, str)
+        somebody = admitted(service.hooks, service.rules, request.peer, proof, prepares=prepares)
+        account = somebody.account
         if proven := ProvenPasswords.recorded():
             with contextlib.suppress(OSError):  # the gate has too much to do: the next login proves it again
                 admission.teach.send(proven, socket.MSG_DONTWAIT)
         if account.uid is None or account.gid is None:
             raise PermanentFailure(f"account {account.username!r} has no user id: isolation = 'per-user' needs one")
-        channel.send_account(account.username)
+        channel.send_account(account.username, somebody.master)
         if not channel.may_open():
             raise _Refused
         admission.held = service.hooks.open_session(request.peer, account)
@@ -132,9 +146,41 @@ def _admit(admission: Admission, service: Service) -> Session:
         if not isinstance(error, PopframeError):
             trace = "".join(traceback.format_exception(error))
             log_event("session-failed", {"session": request.session_id, "trace": trace}, logging.ERROR)
-        channel.send_refusal(error)
+        channel.send_refusal(error, claim.username)
+        raise _Refused from error
+    except FrontGone as error:
         raise _Refused from error
     return session
+
+
+@dataclass(slots=True)
+class _Claim:
+    """Who the client says it is, as far as is known by now; empty for nobody yet."""
+
+    username: str = ""
+
+
+def _proof(request: LoginRequest, channel: Channel, service: Service, claim: _Claim) -> PlainCredentials | Proven:
+    """Return what is to be admitted, at the end of an exchange if it needs one, when the front lets it be looked at.
+
+    Raises:
+        PopframeError: The exchange has failed.
+        FrontGone: The client does not go on.
+    """
+    if isinstance(request.proof, PlainCredentials):
+        return request.proof
+    run = MechanismRun(service.mechanisms, request.proof, service.hooks, request.peer)
+    while True:
+        response = channel.receive_response()
+        try:
+            step = run.respond(response)
+        finally:
+            claim.username = run.username
+        if not isinstance(step, Challenge):
+            channel.send_proof(step)
+            channel.wait_for_check()
+            return step
+        channel.send_challenge(step.content, claim.username)
 
 
 class UserConnection(Connection):
