@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from popframe import ConfigError, typical_hash
+from popframe import ConfigError
 from popframe_auth_file.user_file import User, parse
+from popframe_auth_file.verifying import typical
 
 logger = logging.getLogger("popframe.auth_file")
 
@@ -39,7 +40,7 @@ class Users:
 
     Attributes:
         by_name: Its users.
-        sample: A hash that costs what most users' hashes cost, to spend the same time on a user who does not exist.
+        sample: What costs as much to verify as what most users have, to spend the same time on one who does not exist.
     """
 
     by_name: Mapping[str, User]
@@ -142,4 +143,4 @@ def _in_one_line(problems: list[str]) -> str:
 
 
 def _users(by_name: Mapping[str, User]) -> Users:
-    return Users(by_name, typical_hash(user.stored for user in by_name.values() if not user.is_locked))
+    return Users(by_name, typical(user.verifiable for user in by_name.values() if not user.is_locked))

@@ -7,20 +7,31 @@ import getpass
 import os
 import stat
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
-from popframe import ConfigError, hash_password
+from popframe import ConfigError, ScramKeys, hash_password
 from popframe_auth_file.rewriting import KEPT_MODE, rewrite
-from popframe_auth_file.user_file import User, check_username, parse
+from popframe_auth_file.user_file import PLAIN, SCRAM_SCHEMES, User, check_username, parse
 
 SCHEMES = ("yescrypt", "bcrypt", "sha512crypt")
 """Those that :func:`popframe.hash_password` makes."""
+
+NO_HASH, READABLE = "none", "plain"
+"""What may stand in place of a hash: nothing, beside keys of SCRAM; or the password itself."""
+
+LETTERS_OF_PASSWORD = "!#$&'()*+,/;<=>?@[]^`{|}\"\\"  # noqa: S105
+"""Besides letters, digits and ``_.-~``, what is not percent-encoded behind ``{PLAIN}``."""
 
 MAX_LINE_OCTETS = 4096
 """Read of standard input: more than any password may have, so that a longer one is refused and not cut short."""
 
 DESCRIPTION = """\
 Give a user of a password file (plugin auth_file) a new password; a user who is not there yet is added.
+
+With --scram the line also gets what SCRAM needs, so that the password never has to be sent. A user who has that
+already gets it anew in any case: the old password is good for nothing any more.
 
 The password is asked for twice and not shown. When standard input is not a terminal, its first line is the password.
 The file is replaced as a whole, so that a running server, which needs no signal, sees the old or the new one. Comments,
@@ -39,6 +50,7 @@ exit status:
 
 examples:
   popframe passwd /etc/popframe.users alice
+  popframe passwd --scram /etc/popframe.users alice
   popframe passwd --delete /etc/popframe.users bob
   pwgen 20 1 | popframe passwd /etc/popframe.users alice
 """
@@ -48,8 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``popframe passwd``."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0], help="how to hash (default: %(default)s)")
+    action.add_argument(
+        "--scheme",
+        choices=(*SCHEMES, NO_HASH, READABLE),
+        default=SCHEMES[0],
+        help="how to hash (default: %(default)s); none: no hash, only what --scram makes; "
+        "plain: the password itself, for all to read who can read the file, for APOP and CRAM-MD5",
+    )
     action.add_argument("--delete", action="store_true", help="remove the user; no password is asked for")
+    parser.add_argument(
+        "--scram", dest="scram", action="append_const", const="scram-sha-256", help="add what SCRAM-SHA-256 needs"
+    )
+    parser.add_argument(
+        "--scram-sha-1", dest="scram", action="append_const", const="scram-sha-1", help="the same for SCRAM-SHA-1"
+    )
     parser.add_argument("file", metavar="FILE", type=Path, help="the password file")
     parser.add_argument("user", metavar="USER", type=_username, help="the user's name, as the client will send it")
 
@@ -63,13 +87,18 @@ def run(arguments: argparse.Namespace) -> int:
     def edit(content: bytes) -> bytes:
         nonlocal done
         user = parse(content, str(path)).get(username)
-        if stored is None:
+        if password is None:
             return _without(content, username, user, path)
         done = "added" if user is None else "changed"
-        return _with(content, username, user, stored)
+        schemes = {*(arguments.scram or ()), *(user.scram if user is not None else ())}
+        if arguments.scheme == NO_HASH and not schemes:
+            raise ValueError("--scheme none leaves nothing to log in with; use --scram besides; nothing was changed")
+        return _with(content, username, user, stored, _scram_words(password, schemes, made))
 
+    made: dict[str, str] = {}
     try:
-        stored = None if arguments.delete else hash_password(_ask(username), arguments.scheme)
+        password = None if arguments.delete else _ask(username)
+        stored = "" if password is None else _hash_field(password, arguments.scheme)
         before = rewrite(path, edit)
     except ConfigError as error:
         sys.stderr.write(f"{error}\npopframe passwd: nothing was changed\n")
@@ -133,16 +162,47 @@ def _typed(prompt: str) -> bytes:
         raise ValueError("the terminal sent what is not text in its own encoding; nothing was changed") from error
 
 
-def _with(content: bytes, username: str, user: User | None, stored: str) -> bytes:
-    """Return the file with the user's hash added or changed."""
+def _hash_field(password: bytes, scheme: str) -> str:
+    """Return what is to stand behind the name.
+
+    Raises:
+        ValueError: The password cannot be used.
+    """
+    if scheme == NO_HASH:
+        return ""
+    if scheme != READABLE:
+        return hash_password(password, scheme)
+    if b"\0" in password:
+        raise ValueError("a password has no NUL; nothing was changed")
+    return PLAIN + quote_from_bytes(password, safe=LETTERS_OF_PASSWORD)
+
+
+def _scram_words(password: bytes, schemes: Collection[str], made: dict[str, str]) -> list[str]:
+    """Return what SCRAM needs, as words of a line; what was made once is kept in ``made``.
+
+    Raises:
+        ValueError: The password cannot be used with SCRAM.
+    """
+    for scheme in schemes:
+        if scheme not in made:
+            made[scheme] = f"{scheme}={ScramKeys.made(password, scheme).text}"
+    return [made[scheme] for scheme in SCRAM_SCHEMES if scheme in schemes]
+
+
+def _with(content: bytes, username: str, user: User | None, stored: str, scram: Sequence[str] = ()) -> bytes:
+    """Return the file with the user's hash, and what SCRAM needs, added or changed."""
     if user is None:
         end_of_last_line = b"" if not content or content.endswith(b"\n") else b"\n"
-        return content + end_of_last_line + f"{username}:{stored}\n".encode()
+        fields = f":{' '.join(scram)}" if scram else ""
+        return content + end_of_last_line + f"{username}:{stored}{fields}\n".encode()
     lines = content.split(b"\n")
     line = lines[user.line - 1]
-    name, _, *fields = line.split(b":", 2)
-    line_end = b"\r" if not fields and line.endswith(b"\r") else b""
-    lines[user.line - 1] = b":".join([name, stored.encode() + line_end, *fields])
+    line_end = b"\r" if line.endswith(b"\r") else b""
+    name, _, *fields_of_line = line.removesuffix(b"\r").split(b":", 2)
+    if user.scram or scram:
+        words = [word for word in b" ".join(fields_of_line).split() if not word.startswith(b"scram-")]
+        fields_of_line = [b" ".join([*words, *(word.encode() for word in scram)])]
+    lines[user.line - 1] = b":".join([name, stored.encode(), *fields_of_line]) + line_end
     return b"\n".join(lines)
 
 

@@ -85,6 +85,8 @@ def load_library() -> None:
 def ask_pam(service: str, question: Question, *, keeps_handle: bool = False) -> tuple[Answer, pam.PamAuthenticator]:
     """Ask whether this user may log in with this password; may block for as long as a module likes.
 
+    Without a password only the service's ``account`` modules are asked, which know of closed and expired accounts.
+
     Empty passwords are refused whatever the modules' options say (PAM_DISALLOW_NULL_AUTHTOK). The password is never
     changed; nothing is asked of the user: what a module says goes to the log, and a second prompt gets the password
     again.
@@ -97,14 +99,14 @@ def ask_pam(service: str, question: Question, *, keeps_handle: bool = False) -> 
     Returns:
         The answer, and the handle.
     """
-    handle = _authenticator(question.address)
+    handle = _authenticator(question.address, has_password=question.password is not None)
     try:
         require_service_file(service)
     except NoServiceFile as error:
         return Unavailable(str(error)), handle
     is_right = handle.authenticate(
         question.username,
-        question.password,
+        question.password or b"",
         service=service,
         call_end=not keeps_handle,
         encoding=ANY_OCTETS,
@@ -123,7 +125,7 @@ def trouble(handle: pam.PamAuthenticator) -> str:
     return TROUBLES.get(handle.code, f"{handle.reason} (PAM result {handle.code})")
 
 
-def _authenticator(address: bytes) -> pam.PamAuthenticator:
+def _authenticator(address: bytes, *, has_password: bool) -> pam.PamAuthenticator:
     """Return a handle that tells modules where the client is, refuses empty passwords, and does not wait.
 
     python-pam has no argument for any of these. It calls libpam through attributes of the object, so they are replaced.
@@ -137,6 +139,8 @@ def _authenticator(address: bytes) -> pam.PamAuthenticator:
             result: int = handle.pam_set_item(pam_handle, item, ctypes.c_char_p(value)) if value else pam.PAM_SUCCESS
             if result != pam.PAM_SUCCESS:
                 return result
+        if not has_password:
+            return int(pam.PAM_SUCCESS)  # whoever asks knows already who it is
         code: int = authenticate(pam_handle, pam.PAM_DISALLOW_NULL_AUTHTOK)
         return code
 

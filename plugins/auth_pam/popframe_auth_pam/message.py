@@ -54,16 +54,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whose password is this?
+    """Whose password is this, and may the user log in? Or, without a password, the latter alone.
 
     Attributes:
         username: The name as octets.
-        password: The octets of the password.
+        password: The octets of the password; None where the identity is proven already.
         address: The client's numeric address; empty when it has none.
     """
 
     username: bytes
-    password: bytes = field(repr=False)
+    password: bytes | None = field(repr=False)
     address: bytes
 
     def __post_init__(self) -> None:
@@ -73,6 +73,8 @@ class Question:
             ValueError: A field is empty that must not be, too long, or holds a NUL; the text tells no password.
         """
         for name, value in (("user name", self.username), ("password", self.password)):
+            if value is None:
+                continue
             if not 0 < len(value) <= MAX_FIELD_OCTETS:
                 raise ValueError(f"a {name} of {len(value)} octets: PAM takes 1 to {MAX_FIELD_OCTETS}")
             if b"\0" in value:
@@ -82,7 +84,10 @@ class Question:
 
     def encode(self) -> bytes:
         """Return the datagram."""
-        return b"\0".join((self.username, self.password, self.address))
+        fields = (
+            (self.username, self.address) if self.password is None else (self.username, self.password, self.address)
+        )
+        return b"\0".join(fields)
 
     @classmethod
     def decode(cls, datagram: bytes) -> Question:
@@ -91,10 +96,13 @@ class Question:
         Raises:
             ValueError: It holds none that may reach libpam.
         """
-        fields = datagram.split(b"\0")
-        if len(fields) != 3:
-            raise ValueError(f"{len(fields)} fields instead of 3")
-        return cls(*fields)
+        match datagram.split(b"\0"):
+            case [username, password, address]:
+                return cls(username, password, address)
+            case [username, address]:
+                return cls(username, None, address)
+            case fields:
+                raise ValueError(f"{len(fields)} fields instead of 2 or 3")
 
 
 @dataclass(frozen=True, slots=True)

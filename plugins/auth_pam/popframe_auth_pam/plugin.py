@@ -1,4 +1,4 @@
-"""The plugin: hands every name and password to the verifier, and its answer to the server; and the end of a session."""
+"""The plugin: hands every name, with its password or without, to the verifier; and the end of a session."""
 
 from __future__ import annotations
 
@@ -92,8 +92,16 @@ class AuthPam:
     @hookimpl
     def popframe_authenticate(self, peer: Peer, credentials: PlainCredentials) -> Account:
         """Ask PAM. It has an answer for every name, so plugins that are listed later are never asked."""
+        return self._asked(credentials.username, credentials.password, peer)
+
+    @hookimpl
+    def popframe_lookup_account(self, peer: Peer, username: str) -> Account:
+        """Ask PAM whether a user whose identity is proven already may log in: the service's ``account`` modules."""
+        return self._asked(username, None, peer)
+
+    def _asked(self, username: str, password: bytes | None, peer: Peer) -> Account:
         try:
-            question = Question(credentials.username.encode(), credentials.password, peer.address.encode())
+            question = Question(username.encode(), password, peer.address.encode())
         except ValueError as error:
             raise AuthenticationFailed(str(error)) from error
         started = time.monotonic()
@@ -103,13 +111,13 @@ class AuthPam:
             return PamAccount(answer.username, answer.uid, answer.gid, answer.home, answer.shell, exchange=exchange)
         exchange.close()
         match answer:
-            case Accepted(username, uid, gid, home, shell):
-                return Account(username=username, uid=uid, gid=gid, home=home, shell=shell)
+            case Accepted(name, uid, gid, home, shell):
+                return Account(username=name, uid=uid, gid=gid, home=home, shell=shell)
             case Refused(reason):
                 time.sleep(max(0.0, started + REFUSAL_SECONDS - time.monotonic()))
                 raise AuthenticationFailed(reason)
             case Unavailable(reason):
-                _logger.error("PAM cannot tell whether a password is right: %s", reason)
+                _logger.error("PAM cannot tell whether a user may log in: %s", reason)
                 raise TemporaryFailure(reason)
 
     @hookimpl

@@ -63,16 +63,32 @@ class AuthShadow:
     @hookimpl
     def popframe_authenticate(self, credentials: PlainCredentials) -> Account | None:
         """Accept a user of the machine whose password matches and whose account is open; leave others to others."""
-        try:
-            user = self._users.find(credentials.username)
-        except NameServiceError as error:
-            raise TemporaryFailure(str(error)) from error
+        user = self._find(credentials.username)
         if user is None:
             verify_password(credentials.password, self._sample)  # for the time it takes
             return None
         self._check(user, credentials.password)
-        entry = user.passwd
-        return Account(username=entry.name, uid=entry.uid, gid=entry.gid, home=entry.home, shell=entry.shell)
+        return _account(user)
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Return a user of the machine whose identity is proven already, if the account is open.
+
+        The rules for passwords count here too: one that is locked, missing or too old closes the account.
+        """
+        user = self._find(username)
+        if user is None:
+            return None
+        state = account_state(user, int(time.time()) // DAY_SECONDS)
+        if state is not AccountState.OPEN:
+            raise AuthenticationFailed(state.value)
+        return _account(user)
+
+    def _find(self, username: str) -> SystemUser | None:
+        try:
+            return self._users.find(username)
+        except NameServiceError as error:
+            raise TemporaryFailure(str(error)) from error
 
     def _check(self, user: SystemUser, password: bytes) -> None:
         """Refuse a wrong password, and then an account that is closed.
@@ -95,3 +111,8 @@ class AuthShadow:
         """Return what takes as long as the hash that a locked user had, or as most users' hashes."""
         stored = user.stored.lstrip("!*")
         return stored if is_password_hash(stored) else self._sample
+
+
+def _account(user: SystemUser) -> Account:
+    entry = user.passwd
+    return Account(username=entry.name, uid=entry.uid, gid=entry.gid, home=entry.home, shell=entry.shell)

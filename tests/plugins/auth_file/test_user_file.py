@@ -92,7 +92,8 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
         "/etc/users:4: a user name is missing",
         "/etc/users:5: the hash of user 'bob' has no form that crypt(3) knows; run `popframe passwd`",
         "/etc/users:6: user 'alice' is in line 2 already",
-        "/etc/users:7: unknown field 'gecos' of user 'carol' (known: maildrop, uid, gid, home, shell; form: key=value)",
+        "/etc/users:7: unknown field 'gecos' of user 'carol' (known: maildrop, uid, gid, home, shell, "
+        "scram-sha-256, scram-sha-1; form: key=value)",
         "/etc/users:8: uid=x is not a number from 0 to 4294967294",
         "/etc/users:9: the line is not UTF-8",
         "/etc/users:10: user name ' mallory' has blanks at its ends, or characters that cannot be printed",
@@ -113,7 +114,8 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
         ("home=/100%", "after % come two hexadecimal digits"),
         ("home=/%zz", "after % come two hexadecimal digits"),
         ("home=/a%00b", "NUL"),
-        ("scram-sha-256=x", "unknown field 'scram-sha-256'"),
+        ("scram-sha-512=x", "unknown field 'scram-sha-512'"),
+        ("scram-sha-256=x", "scram-sha-256 of user 'alice': not of the form SCRAM-SHA-256"),
         ("0:99999:7:::", "unknown field '0:99999:7:::'"),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from popframe import Account, ConfigError
+from popframe import Account, AuthenticationFailed, ConfigError, Peer
 from popframe_auth_pam import AuthPam, AuthPamSettings
 
 PAM_UNIX = "auth required pam_unix.so nodelay\naccount required pam_unix.so\n"
@@ -340,3 +340,42 @@ def test_verifier_does_not_load_the_server() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "\n"
+
+
+# --- without a password
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("nobody", "PAM_USER_UNKNOWN"),
+        ("expired", "PAM_ACCT_EXPIRED"),
+        ("inactive", "PAM_AUTHTOK_EXPIRED"),
+        ("mustchange", "PAM_NEW_AUTHTOK_REQD"),
+    ],
+)
+def test_an_account_that_is_closed_is_so_without_a_password(
+    plugin: AuthPam, users: Users, state: str, reason: str
+) -> None:
+    """For certificates and master users, the service's ``account`` modules are asked."""
+    with pytest.raises(AuthenticationFailed, match=reason):
+        plugin.popframe_lookup_account(Peer("192.0.2.1"), users[state])
+
+
+def test_an_account_that_is_open_needs_no_password(plugin: AuthPam, users: Users) -> None:
+    """Its identity is proven already."""
+    entry = pwd.getpwnam(users["alice"])
+
+    assert plugin.popframe_lookup_account(Peer("192.0.2.1"), users["alice"]) == Account(
+        entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid, home=entry.pw_dir, shell=entry.pw_shell
+    )
+
+
+def test_no_auth_module_is_asked_without_a_password(start_plugin: StartPlugin, users: Users) -> None:
+    """One that lets nobody in says nothing of the account."""
+    plugin = start_plugin("auth required pam_deny.so\naccount required pam_unix.so\n")
+    assert plugin.popframe_lookup_account(Peer("192.0.2.1"), users["alice"]).username == users["alice"]
+
+    plugin = start_plugin("auth required pam_permit.so\naccount required pam_deny.so\n")
+    with pytest.raises(AuthenticationFailed):
+        plugin.popframe_lookup_account(Peer("192.0.2.1"), users["alice"])

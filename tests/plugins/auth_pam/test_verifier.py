@@ -272,7 +272,7 @@ def test_verifier_bears_whatever_it_is_sent(
     """A server that was broken into can send anything: nothing, no socket, a file, several, other fields, too much."""
     verifier = start_verifier(make_service(PAM_UNIX))
     channel = verifier._socket
-    datagrams = (b"", b"\0", b"\0\0", b"\0\0\0", b"a\0b", b"a\0b\0c\0d", b"a" * 512 + b"\0b\0", b"x" * 60_000)
+    datagrams = (b"", b"\0", b"\0\0", b"\0\0\0", b"\0b", b"a\0b\0c\0d", b"a" * 512 + b"\0b\0", b"x" * 60_000)
     with Path("/etc/passwd").open("rb") as file:
         for datagram in datagrams:
             channel.send(datagram)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pwd
+import re
 import shutil
 import subprocess
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from popframe import Account, AuthenticationFailed
 from popframe.testing import SystemUsers
+from popframe_auth_shadow import AuthShadow, AuthShadowSettings
 from popframe_auth_shadow.account_state import AccountState
 
 Authenticate = Callable[[str, bytes], Account | None]
@@ -55,6 +58,24 @@ def expected_answers(state: AccountState) -> tuple[str, str]:
     """Return what the right and a wrong password should get."""
     right = "in" if state is AccountState.OPEN else state.value
     return right, "wrong password" if state.has_hash else state.value
+
+
+@pytest.mark.parametrize("case", MADE_BY_PROGRAMS)
+def test_state_made_by_a_program_counts_without_a_password(users: SystemUsers, user: str, case: str) -> None:
+    """For certificates and master users an account has to be as open as for its own password."""
+    plugin = AuthShadow(AuthShadowSettings())
+    found = plugin.popframe_lookup_account(user)
+    assert found is not None
+    assert (found.username, found.uid) == (user, pwd.getpwnam(user).pw_uid)
+    command, state = MADE_BY_PROGRAMS[case]
+    users.run(*command, user)
+
+    if state is AccountState.OPEN:
+        assert plugin.popframe_lookup_account(user) == found
+    else:
+        with pytest.raises(AuthenticationFailed, match=re.escape(state.value)):
+            plugin.popframe_lookup_account(user)
+    assert plugin.popframe_lookup_account(user + "x") is None
 
 
 @pytest.mark.parametrize("case", MADE_BY_PROGRAMS)
