@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV ?= .venv
 # How long make fuzz looks, unless it finds something.
 SECONDS ?= 1200
-# Debian packages whose programs some tests use: whois holds mkpasswd, systemd socket activation, liblockfile-bin
-# dotlockfile, openbsd-inetd and haproxy serve no port unless /etc/inetd.conf or
+# Debian packages whose programs some tests use: mpop knows SCRAM, whois holds mkpasswd, systemd socket activation,
+# liblockfile-bin dotlockfile, openbsd-inetd and haproxy serve no port unless /etc/inetd.conf or
 # /etc/haproxy/haproxy.cfg says so, and five deliver mail
-DEBIAN_PACKAGES := curl fetchmail strace whois systemd openbsd-inetd haproxy procmail maildrop dma dovecot-core \
+DEBIAN_PACKAGES := curl fetchmail mpop strace whois systemd openbsd-inetd haproxy procmail maildrop dma dovecot-core \
                    mailutils-mda liblockfile-bin libtirpc3
 
 # Not installed but unpacked: xinetd cannot be on one system with openbsd-inetd (it needs what that needs, and libtirpc3);
