@@ -55,15 +55,13 @@ if TYPE_CHECKING:
         Peer,
         PlainCredentials,
         PreparedMaildrop,
-        Proven,
-        SecretScheme,
         SessionHold,
         SessionSummary,
-        StoredSecret,
         Tls,
     )
     from popframe.password import hash_password, is_password_hash, typical_hash, verify_password
     from popframe.plugins import Host
+    from popframe.proof import Proven, SecretScheme, StoredSecret
     from popframe.proven_passwords import ProvenPasswords
     from popframe.scram_keys import ScramKeys
 
@@ -161,9 +159,9 @@ _HOMES = {
     "PreparedMaildrop": "popframe.model",
     "SessionHold": "popframe.model",
     "SessionSummary": "popframe.model",
-    "Proven": "popframe.model",
-    "SecretScheme": "popframe.model",
-    "StoredSecret": "popframe.model",
+    "Proven": "popframe.proof",
+    "SecretScheme": "popframe.proof",
+    "StoredSecret": "popframe.proof",
     "Tls": "popframe.model",
     "hash_password": "popframe.password",
     "is_password_hash": "popframe.password",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from popframe.model import Account, Peer, PlainCredentials, Proven, StoredSecret
+from popframe.model import Account, Peer, PlainCredentials
+from popframe.proof import Proven, StoredSecret
 
 
 class State(enum.Enum):

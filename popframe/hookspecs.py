@@ -31,11 +31,10 @@ from popframe.model import (
     Maildrop,
     Peer,
     PlainCredentials,
-    SecretScheme,
     SessionHold,
     SessionSummary,
-    StoredSecret,
 )
+from popframe.proof import SecretScheme, StoredSecret
 
 PROJECT_NAME = "popframe"
 """pluggy's name for this family of hooks, and the group of the plugins' entry points."""

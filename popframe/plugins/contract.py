@@ -13,7 +13,8 @@ from typing import cast
 
 from popframe.errors import HookContractError
 from popframe.extension import Challenge, Command, CommandContext, Exchange, Mechanism
-from popframe.model import Account, Maildrop, PlainCredentials, Proven, SecretScheme, SessionHold, StoredSecret
+from popframe.model import Account, Maildrop, PlainCredentials, SessionHold
+from popframe.proof import Proven, SecretScheme, StoredSecret
 
 MAILDROP_METHODS = ("message_octets", "message_uids", "read_message", "commit", "close")
 """The methods of :class:`popframe.Maildrop`."""

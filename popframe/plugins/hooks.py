@@ -22,12 +22,11 @@ from popframe.model import (
     Maildrop,
     Peer,
     PlainCredentials,
-    SecretScheme,
     SessionHold,
     SessionSummary,
-    StoredSecret,
 )
 from popframe.plugins import contract
+from popframe.proof import SecretScheme, StoredSecret
 
 AnswerT = TypeVar("AnswerT")
 

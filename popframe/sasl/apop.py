@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from popframe.errors import AuthenticationFailed
 from popframe.extension import MechanismContext
-from popframe.model import Peer, Proven
+from popframe.model import Peer
+from popframe.proof import Proven
 from popframe.sasl import shared_secret, text
 
 

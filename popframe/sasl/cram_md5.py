@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from popframe.errors import AuthenticationFailed
 from popframe.extension import Challenge, MechanismContext
-from popframe.model import Peer, Proven
+from popframe.model import Peer
+from popframe.proof import Proven
 from popframe.sasl import shared_secret, text
 
 CHALLENGE_OCTETS = 16

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from popframe.errors import AuthenticationFailed
 from popframe.extension import Challenge, MechanismContext
-from popframe.model import Peer, Proven
+from popframe.model import Peer
+from popframe.proof import Proven
 from popframe.sasl import text
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from popframe.errors import AuthenticationFailed, HookContractError, PopframeError
 from popframe.extension import Challenge, MechanismContext
-from popframe.model import Peer, Proven, StoredSecret
+from popframe.model import Peer
+from popframe.proof import Proven, StoredSecret
 from popframe.sasl import text
 from popframe.scram_keys import SALT_OCTETS, SCHEMES, ScramKeys
 

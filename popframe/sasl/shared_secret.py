@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from popframe.errors import AuthenticationFailed
 from popframe.extension import MechanismContext
-from popframe.model import Proven
+from popframe.proof import Proven
 
 PLAIN = "plain"
 """The scheme of the stored secret."""

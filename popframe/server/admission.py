@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from popframe.authorization import LoginRules
 from popframe.engine import Login
 from popframe.errors import AuthenticationFailed, PermanentFailure
-from popframe.model import Account, Peer, PlainCredentials, Proven
+from popframe.model import Account, Peer, PlainCredentials
 from popframe.plugins import Hooks
+from popframe.proof import Proven
 from popframe.saslprep import saslprep
 
 

@@ -20,10 +20,10 @@ from popframe.model import (
     LoginSuccess,
     Peer,
     PlainCredentials,
-    Proven,
     SessionHold,
 )
 from popframe.plugins import Hooks, release
+from popframe.proof import Proven
 from popframe.server.abuse.guard import Attempt, LoginGuard, Wait
 from popframe.server.abuse.spacing import Spacing
 from popframe.server.admission import Admitted, admitted, opened

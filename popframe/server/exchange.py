@@ -10,8 +10,9 @@ from typing import Protocol
 
 from popframe.errors import PopframeError, TemporaryFailure
 from popframe.extension import Challenge, Mechanism
-from popframe.model import Peer, PlainCredentials, Proven, StoredSecret
+from popframe.model import Peer, PlainCredentials
 from popframe.plugins import Hooks, contract
+from popframe.proof import Proven, StoredSecret
 from popframe.scram_keys import LEAST_ITERATIONS
 from popframe.server import decoy
 

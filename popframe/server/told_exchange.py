@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from popframe.engine import Handover, Login
 from popframe.errors import AuthenticationFailed, PopframeError
 from popframe.extension import Challenge
-from popframe.model import LoginAttempt, PlainCredentials, Proven
+from popframe.model import LoginAttempt, PlainCredentials
+from popframe.proof import Proven
 from popframe.server.exchange import Clock, Run
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from popframe import errors
 from popframe.engine import Negotiated
 from popframe.errors import AuthenticationFailed, HookContractError, MaildropInUse, PermanentFailure, TemporaryFailure
 from popframe.extension import Challenge
-from popframe.model import Outcome, Peer, PlainCredentials, Proven, SessionSummary
+from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
+from popframe.proof import Proven
 from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, FrontGone, LoginRequest
 
 Ends = tuple[Channel, Channel]

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from popframe.engine import Handover, Negotiated
 from popframe.errors import TemporaryFailure
 from popframe.extension import Challenge
-from popframe.model import Account, Outcome, Peer, PlainCredentials, Proven, SessionSummary
+from popframe.model import (
+    Account,
+    Outcome,
+    Peer,
+    PlainCredentials,
+    SessionSummary,
+)
+from popframe.proof import Proven
 from popframe.server.abuse.guard import Attempt
 from popframe.server.admission import Admitted
 from popframe.server.backend import HookBackend

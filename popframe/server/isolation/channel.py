@@ -17,7 +17,14 @@ from popframe import errors
 from popframe.engine import Negotiated
 from popframe.errors import HookContractError, PopframeError, TemporaryFailure
 from popframe.extension import Challenge
-from popframe.model import Outcome, Peer, PlainCredentials, Proven, SessionSummary, Tls
+from popframe.model import (
+    Outcome,
+    Peer,
+    PlainCredentials,
+    SessionSummary,
+    Tls,
+)
+from popframe.proof import Proven
 
 MAX_MESSAGE_OCTETS = 128 * 1024
 """More than the longest: what a client has pipelined behind its password, 64 KiB at most; or a reason for the log."""

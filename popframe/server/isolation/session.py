@@ -18,7 +18,8 @@ from typing import NoReturn
 from popframe.engine import BackendExchange, Login, Session
 from popframe.errors import AuthenticationFailed, PermanentFailure, PopframeError
 from popframe.extension import Challenge
-from popframe.model import Outcome, Peer, PlainCredentials, Proven, SessionHold
+from popframe.model import Outcome, Peer, PlainCredentials, SessionHold
+from popframe.proof import Proven
 from popframe.proven_passwords import ProvenPasswords
 from popframe.server import log, privilege
 from popframe.server.admission import admitted, opened
