@@ -107,6 +107,19 @@ def test_stored_secrets_authenticate_too() -> None:
     assert hooks.secret_schemes == (SecretScheme("scram-sha-256", 4096),) * 2
 
 
+def test_mechanisms_authenticate_too() -> None:
+    """A site may have no passwords at all."""
+
+    class Tokens:
+        @hookimpl
+        def popframe_register_mechanisms(self) -> Iterable[Mechanism]:
+            return (FakeMechanism("X-TOKEN"),)  # type: ignore[return-value]  # start() is not reached
+
+    hooks = build_hooks([found(Tokens), found(Store)], {})
+
+    assert [mechanism.name for mechanism in hooks.mechanisms] == ["X-TOKEN"]
+
+
 @pytest.mark.parametrize(
     ("hook", "other"),
     [

@@ -30,7 +30,7 @@ NOTHING_PREPARED: Mapping[str, Preparation] = MappingProxyType({})
 
 ROLES: tuple[tuple[frozenset[str], str], ...] = (
     (
-        frozenset({"popframe_authenticate", "popframe_lookup_secret"}),
+        frozenset({"popframe_authenticate", "popframe_lookup_secret", "popframe_register_mechanisms"}),
         "no plugin authenticates users: list one that implements popframe_authenticate, such as auth_file",
     ),
     (
