@@ -180,9 +180,16 @@ class MechanismContext(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The server's next message in a SASL exchange, not yet in base64 (RFC 5034 section 4)."""
+    """The server's next message in a SASL exchange, not yet in base64 (RFC 5034 section 4).
+
+    Attributes:
+        content: The message.
+        is_refusal: It tells the client why the exchange has failed (RFC 7628 section 3.2.2). Whatever comes next, ``*``
+            and what is no base64 included, only ends it: the exchange gets it as an empty response, and raises.
+    """
 
     content: bytes = b""
+    is_refusal: bool = False
 
 
 class Exchange(Protocol):

@@ -63,6 +63,7 @@ class Authentication:
         self._log_in = log_in_prepared if is_utf8 else log_in_as_sent
         self._exchange: BackendExchange | None = None
         self._responses_left = 0
+        self._is_refused = False
 
     @property
     def is_waiting(self) -> bool:
@@ -127,10 +128,13 @@ class Authentication:
 
     def _started(self, peer: Peer, mechanism: str) -> BackendExchange:
         self._responses_left = MAX_RESPONSES
+        self._is_refused = False
         self._exchange = self._backend.begin_exchange(peer, mechanism)
         return self._exchange
 
     def _response(self, line: str) -> bytes:
+        if self._is_refused:
+            return b""
         if line == CANCEL:
             raise ExchangeCancelled("cancelled by the client")
         if not self._responses_left:
@@ -146,7 +150,9 @@ class Authentication:
             self.failed_count += 1
             self.wrong_count += isinstance(error, _WRONG)
             raise
-        if not isinstance(answer, Challenge):
+        if isinstance(answer, Challenge):
+            self._is_refused = answer.is_refusal
+        else:
             self._exchange = None
         return answer
 

@@ -175,6 +175,8 @@ def accept_step(source: str, answer: object) -> Challenge | PlainCredentials | P
         case Challenge():
             if not isinstance(answer.content, bytes):
                 raise _wrong_type(f"{source}: Challenge.content is", "bytes", answer.content)
+            if not isinstance(answer.is_refusal, bool):
+                raise _wrong_type(f"{source}: Challenge.is_refusal is", "bool", answer.is_refusal)
         case PlainCredentials():
             _checked_name(f"{source}: PlainCredentials.username is", answer.username)
             if not isinstance(answer.password, bytes):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scramp import ScramClient
 
-from popframe import Challenge, ConfigError, Outcome, Peer, State, Tls
+from popframe import AuthenticationFailed, Challenge, ConfigError, Outcome, Peer, State, Tls
 from popframe.engine import Channel, CommandTable, Policy, Session
 from popframe.engine.authentication import decoded
 from popframe.engine.policy import MAX_RESPONSE_OCTETS, MAX_RESPONSES
@@ -273,6 +273,44 @@ def test_only_so_many_may_fail(dialogue: tuple[str, ...]) -> None:
     assert client.session.is_closed
     assert client.session.outcome is Outcome.TOO_MANY_ERRORS
     assert client.ask(f"AUTH PLAIN {RIGHT}") == b""
+
+
+@pytest.mark.parametrize("line", ["AQ==", "", "*", "no base64!", "QUIT"])
+def test_a_refusal_that_is_told_ends_in_a_refusal(line: str) -> None:
+    """A-073: whatever the client says to it, ``*`` too (RFC 7628 section 3.2.3)."""
+    responses: list[bytes | None] = []
+
+    class Telling:
+        name = "X-TELLING"
+        reveals_password = False
+        needs_secret = ""
+
+        def suits(self, peer: Peer) -> bool:
+            return True
+
+        def start(self, context: object) -> Telling:
+            return self
+
+        def respond(self, response: bytes | None) -> Challenge:
+            responses.append(response)
+            if len(responses) == 1:
+                return Challenge(b"{}", is_refusal=True)
+            raise AuthenticationFailed("told")
+
+    made = server()
+    made._mechanisms["X-TELLING"] = Telling()
+    client = Session(made.peer, made, Policy(), CommandTable(Policy(), mechanisms=[Telling(), *built_in(BUILT_IN)]))
+
+    def ask(command: str) -> bytes:
+        client.receive_data(command.encode() + b"\r\n")
+        return b"".join(octets for buffers in client.output() for octets in buffers)
+
+    assert ask("AUTH X-TELLING eA==") == b"+ e30=\r\n"
+    assert ask(line) == FAILED
+    assert responses == [b"x", b""]
+    assert ask("AUTH PLAIN") == b"+ \r\n"
+    assert ask("*") == b"-ERR authentication cancelled\r\n"
+    assert client.failed_login_count == 2
 
 
 def test_an_exchange_ends() -> None:

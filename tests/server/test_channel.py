@@ -139,8 +139,9 @@ def test_an_exchange_goes_its_way(ends: Ends) -> None:
         front.send_response(response)
         assert process.receive_response() == response
     assert front.username == ""
-    process.send_challenge(bytes(range(256)) * 192, "alice")
-    assert front.receive_step(5) == Challenge(bytes(range(256)) * 192)
+    for challenge in (Challenge(bytes(range(256)) * 192), Challenge(b"no", is_refusal=True)):
+        process.send_challenge(challenge, "alice")
+        assert front.receive_step(5) == challenge
     assert front.username == "alice"
     for proof in (
         PlainCredentials("Alice", b"\xffsecret", "bob"),

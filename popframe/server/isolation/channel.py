@@ -108,9 +108,10 @@ class Channel:
 
     # --- said by the session's process, and waited for by the front
 
-    def send_challenge(self, content: bytes, username: str) -> None:
+    def send_challenge(self, challenge: Challenge, username: str) -> None:
         """Say what the client is to answer next, and whom the exchange is about."""
-        self._send_fields({"challenge": base64.b64encode(content).decode(), "user": username})
+        content = base64.b64encode(challenge.content).decode()
+        self._send_fields({"challenge": content, "is_refusal": challenge.is_refusal, "user": username})
 
     def send_proof(self, proof: PlainCredentials | Proven) -> None:
         """Say whose proof has come, for the front to say when it is its turn."""
@@ -145,7 +146,7 @@ class Channel:
         """
         fields = self._receive(seconds)
         if "challenge" in fields:
-            return Challenge(base64.b64decode(fields["challenge"]))
+            return Challenge(base64.b64decode(fields["challenge"]), fields["is_refusal"])
         username, password, authorization = fields["proof"]
         if password is None:
             return Proven(username, authorization=authorization)

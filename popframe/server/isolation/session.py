@@ -181,7 +181,7 @@ def _proof(request: LoginRequest, channel: Channel, service: Service, claim: _Cl
             channel.send_proof(step)
             channel.wait_for_check()
             return step
-        channel.send_challenge(step.content, claim.username)
+        channel.send_challenge(step, claim.username)
 
 
 class UserConnection(Connection):
