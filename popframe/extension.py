@@ -150,10 +150,14 @@ class MechanismContext(Protocol):
         """Where the client connects from, and what protects the connection."""
         ...
 
+    def claim(self, username: str) -> None:
+        """Say whom the client claims to be: the name that the log and the plugins are told if the exchange fails."""
+        ...
+
     def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
         """Ask the authentication plugins for the stored secret of a user; see :class:`StoredSecret` for the schemes.
 
-        The name is the one that the log tells if the exchange fails.
+        The name is claimed by that, see :meth:`claim`.
 
         Raises:
             Refusal: A name of this form can never log in, or the source of truth cannot be asked now.

@@ -58,7 +58,7 @@ class HookContext:
 
     Attributes:
         peer: Where the client connects from.
-        username: The name that a secret was looked up for last; empty for none.
+        username: The name that was claimed last; empty for none.
     """
 
     def __init__(self, hooks: Hooks, peer: Peer) -> None:
@@ -66,9 +66,13 @@ class HookContext:
         self.username = ""
         self._hooks = hooks
 
+    def claim(self, username: str) -> None:
+        """Keep the name for the log."""
+        self.username = username
+
     def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
         """Ask the plugins, under the canonical name."""
-        self.username = username
+        self.claim(username)
         return self._hooks.lookup_secret(self.peer, self._hooks.canonical_username(self.peer, username), scheme)
 
     def random_octets(self, count: int) -> bytes:
@@ -119,11 +123,14 @@ class MechanismRun:
             HookContractError: The mechanism, or a plugin that it asked, broke its contract.
         """
         try:
-            return contract.accept_step(self._source, self._exchange.respond(response))
+            step = contract.accept_step(self._source, self._exchange.respond(response))
         except PopframeError:
             raise
         except Exception as exc:
             raise self._failure(exc) from exc
+        if not isinstance(step, Challenge):
+            self._context.claim(step.username)  # what is proven is more than what was claimed
+        return step
 
     def close(self) -> None:
         """Let go of it; nothing is held."""

@@ -149,6 +149,9 @@ class EngineContext:
         self.peer = peer
         self._passwords = passwords
 
+    def claim(self, username: str) -> None:
+        """Keep no log."""
+
     def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
         """Return the password, or keys that are made of it."""
         password = self._passwords.get(username)

@@ -372,6 +372,9 @@ def test_any_messages_are_answered_or_refused(messages: list[bytes | None]) -> N
     class Nobody:
         peer = Peer("192.0.2.7")
 
+        def claim(self, username: str) -> None:
+            pass
+
         def lookup_secret(self, username: str, scheme: str) -> StoredSecret | None:
             return None
 

@@ -60,7 +60,8 @@ class Ticket:
         return True
 
     def start(self, context: MechanismContext) -> Ticket:
-        """Begin."""
+        """Begin; everybody claims to be carol."""
+        context.claim("carol")
         return self
 
     def respond(self, response: bytes | None) -> Challenge | PlainCredentials | Proven | Account:
@@ -376,6 +377,7 @@ def test_a_password_of_sasl_is_prepared(strict: Server) -> None:
         ((f"AUTH PLAIN {coded(chr(0) + 'alice' + chr(0) + 'wrong')}",), "alice", "PLAIN", "wrong password"),
         (("AUTH LOGIN", "*"), "", "LOGIN", "cancelled by the client"),
         (("AUTH PLAIN", "wrong!"), "", "PLAIN", "not base64"),
+        ((f"AUTH X-TICKET {coded('none')}",), "carol", "X-TICKET", "no such ticket"),
         (
             (f"AUTH SCRAM-SHA-256 {coded('n,,n=alice,r=x')}", coded("c=biws,r=x,p=AAAA")),
             "alice",
