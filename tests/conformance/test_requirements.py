@@ -19,22 +19,19 @@ REQUIREMENTS = frozenset(
         ("P", range(1, 105)),
         ("C", range(1, 43)),
         ("Q", range(1, 43)),
-        ("A", range(1, 71)),
-        ("A", range(79, 84)),
+        ("A", range(1, 84)),
+        ("T", range(1, 42)),
         ("U", range(1, 34)),
-        ("H", range(1, 25)),
-        ("H", range(38, 45)),
-        ("H", (46, 47, 48, 49, 50, 52)),
-        ("H", range(53, 58)),
-        ("H", range(59, 61)),
-        ("H", range(64, 74)),
-        ("H", (79, 84, 86, 87, 95, 97)),
+        ("N", range(1, 22)),
+        ("H", range(1, 74)),
+        ("H", (79, 84, 86, 87)),
+        ("H", range(91, 99)),
     ]
     for number in numbers
 )
-"""What a server that offers USER, PASS, TOP, UIDL, CAPA, UTF8 and LANG is held against."""
+"""What a server is held against that offers TOP, UIDL, CAPA, TLS, SASL, UTF8, LANG and the PROXY protocol."""
 
-OPEN_SECTIONS = "ATUNHE"
+OPEN_SECTIONS = "HEX"
 """Sections of which single requirements may have a row, without all of them being demanded above."""
 
 STATUSES = {"full", "full, and more", "partial", "otherwise", "not offered"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import os
 import socket
 import struct
@@ -231,6 +233,79 @@ def test_quit_counts_although_the_client_is_gone(site: MailSite) -> None:
 
     count = site.spool("alice").read_bytes().count(b"hello")
     assert count == (1 if "outcome=quit" in server.log() else 2)
+
+
+@pytest.mark.parametrize("is_reset", [True, False], ids=["reset", "close"])
+def test_a_connection_that_breaks_anywhere_leaves_nothing_behind(site: MailSite, *, is_reset: bool) -> None:
+    """H-058: after each octet of a session up to QUIT: no descriptor, no thread, no lock, and nothing is removed."""
+    site.put("alice", [MESSAGE] * 2)
+    site.configure("fronts = 1", "[abuse]\nmax_connections_per_minute = 0\n")
+    server = site.start()
+    front = server.fronts()[0]
+    script = b"CAPA\r\nUSER alice\r\nPASS secret\r\nSTAT\r\nDELE 1\r\nRETR 2\r\nQUI"
+    site.connect(server, "alice").close()
+    before = len(os.listdir(f"/proc/{front}/fd"))
+    for length in range(len(script) + 1):
+        with RawClient(server.addresses[0]) as client:
+            client.send(script[:length])
+            if is_reset:
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    for _ in server.until("the maildrop and all descriptors"):
+        with RawClient(server.addresses[0]) as client:
+            is_free = client.log_in("alice", "secret").startswith(b"+OK maildrop has 2 messages")
+        if is_free and len(os.listdir(f"/proc/{front}/fd")) <= before + 1:
+            break
+
+    assert len(os.listdir(f"/proc/{front}/task")) < 40
+    assert site.spool("alice").read_bytes().count(b"hello") == 2
+
+
+def test_expensive_commands_without_end_keep_nobody_waiting(site: MailSite) -> None:
+    """H-061: one client asks for listings and tops of a large maildrop all the time, another reads its mail."""
+    site.put("alice", [MESSAGE] * 2000)
+    site.put("bob", [MESSAGE])
+    site.configure("fronts = 1")
+    server = site.start()
+    greedy = site.connect(server, "alice")
+    is_over = threading.Event()
+
+    def ask_on() -> None:
+        while not is_over.is_set():
+            greedy.send(b"UIDL\r\nLIST\r\n" + b"TOP 1 1\r\nSTAT\r\n" * 100)
+            for _ in range(2):
+                greedy.line()
+                greedy.body()
+            for _ in range(100):
+                greedy.line()
+                greedy.body()
+                greedy.line()
+
+    thread = threading.Thread(target=ask_on)
+    thread.start()
+    try:
+        for _ in range(20):
+            started = time.monotonic()
+            with contextlib.closing(site.connect(server, "bob")) as client:
+                assert client.ask("RETR 1").startswith(b"+OK")
+                client.body()
+                assert client.ask("QUIT").startswith(b"+OK")
+            assert time.monotonic() - started < 5
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_bombs_in_a_message_are_octets(site: MailSite) -> None:
+    """H-062: parts within parts ten thousand deep, and what would unpack to gigabytes: nobody looks."""
+    deep = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(10_000))
+    packed = base64.encodebytes(gzip.compress(bytes(20_000_000)))
+    site.put("alice", [b"Subject: deep\n" + deep, b"Content-Encoding: gzip\n\n" + packed])
+    server = site.start()
+    client = site.connect(server, "alice")
+
+    for number, text in ((1, deep), (2, packed)):
+        assert client.ask(f"RETR {number}").startswith(b"+OK")
+        assert client.body().replace(b"\r\n", b"\n").rstrip(b"\n").endswith(text.rstrip(b"\n"))
 
 
 def test_a_thousand_connections_that_say_nothing_leave_no_trace(site: MailSite) -> None:

@@ -46,7 +46,7 @@ def site(folder: Path) -> Iterator[Site]:
 
 
 def test_each_session_is_a_process_of_its_user(site: Site) -> None:
-    """All ids and groups, nothing to gain, no core file; the fronts are nobody, and only master and gate are root."""
+    """H-096: all ids and groups, nothing to gain, no core file; fronts are nobody, and only master and gate root."""
     with site.logged_in("alice") as alice, site.logged_in("bob"):
         (pid,) = site.processes_of("alice")
         status = status_of(pid)

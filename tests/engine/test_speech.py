@@ -184,7 +184,7 @@ def test_what_was_negotiated_can_be_taken_over() -> None:
 
 
 def test_tls_makes_utf8_and_lang_forgotten(connect: Connect) -> None:
-    """T-009, H-029, U-020, U-033: somebody on the way may have said it (RFC 2595 section 4)."""
+    """T-009, T-014, H-029, U-020, U-033: somebody on the way may have said it (RFC 2595 section 4)."""
     client = connect([b"Received: so that there is room for encoded words\nSubject: caf\xc3\xa9\n\nx\n"],
                      policy=Policy(offers_tls=True))  # fmt: skip
     assert client.ask("UTF8", "LANG de", "NOPE").endswith(b"-ERR unbekannter Befehl\r\n")

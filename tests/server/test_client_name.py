@@ -96,7 +96,7 @@ def test_the_system_knows_this_machine(collector: Collector) -> None:
 
 
 def test_a_name_server_that_does_not_answer_holds_nobody_up() -> None:
-    """So many are looked up at once, and no more."""
+    """H-063: so many are looked up at once, and no more."""
     go_on = threading.Event()
     asked: list[str] = []
 
