@@ -5,11 +5,11 @@ PYTHON ?= python3
 VENV ?= .venv
 # How long make fuzz looks, unless it finds something.
 SECONDS ?= 1200
-# Debian packages whose programs some tests use: mpop knows SCRAM, whois holds mkpasswd, systemd socket activation,
-# liblockfile-bin dotlockfile, openbsd-inetd and haproxy serve no port unless /etc/inetd.conf or
-# /etc/haproxy/haproxy.cfg says so, and five deliver mail
-DEBIAN_PACKAGES := curl fetchmail mpop strace whois systemd openbsd-inetd haproxy procmail maildrop dma dovecot-core \
-                   mailutils-mda liblockfile-bin libtirpc3
+# Debian packages whose programs some tests use: mpop knows SCRAM, nmh holds inc, whois mkpasswd, systemd socket
+# activation, liblockfile-bin dotlockfile; openbsd-inetd and haproxy serve no port unless /etc/inetd.conf or
+# /etc/haproxy/haproxy.cfg says so; five deliver mail
+DEBIAN_PACKAGES := curl fetchmail mpop nmh strace whois systemd openbsd-inetd haproxy procmail maildrop dma \
+                   dovecot-core mailutils-mda liblockfile-bin libtirpc3
 
 # Not installed but unpacked: xinetd cannot be on one system with openbsd-inetd (it needs what that needs, and libtirpc3);
 # fail2ban would start a daemon that reads the machine's logs and changes its firewall.
