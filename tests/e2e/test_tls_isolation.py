@@ -144,6 +144,20 @@ def test_what_was_sent_with_the_password_gets_across(tls: TlsIsolation) -> None:
     assert re.search(r" login .* user=alice tls=TLSv1\.3/", tls.server.log())
 
 
+def test_a_session_that_begins_with_stls_goes_on_behind_the_relay(tls: TlsIsolation) -> None:
+    """T-001: the user's process has a socket pair, and the client its replies."""
+    context = ssl.create_default_context()
+    tls.authority.configure_trust(context)
+    with RawClient(tls.server.addresses[0]) as client:
+        assert client.start_tls(context, "localhost").startswith(b"+OK")
+        assert client.log_in("bob", PASSWORD).startswith(b"+OK maildrop has 2 messages")
+        (pid,) = tls.site.processes_of("bob")
+        assert client.ask("RETR 2").startswith(b"+OK")
+        assert b"1 for bob" in client.body()
+        assert client.ask("QUIT").startswith(b"+OK bye")
+    until(lambda: not tls.site.processes_of("bob"), f"process {pid} ends")
+
+
 def test_a_long_message_gets_across_while_commands_come(tls: TlsIsolation) -> None:
     """24 MB one way, commands the other, with a client that first only writes."""
     spool = tls.site.mail / "alice"
