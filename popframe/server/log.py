@@ -6,10 +6,12 @@ field holds a password.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -114,9 +116,27 @@ class _PrivateFileHandler(logging.FileHandler):
         return os.fdopen(stream, "a", encoding="utf-8", errors="backslashreplace")
 
 
+def _connectable(address: str) -> None:
+    """Make sure that somebody listens at a Unix socket.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_UNIX, kind) as probe:
+            try:
+                probe.connect(address)
+            except OSError as error:
+                if error.errno != errno.EPROTOTYPE or kind == socket.SOCK_STREAM:
+                    raise
+            else:
+                return
+
+
 def _syslog(address: str, facility: str) -> logging.Handler:
     import logging.handlers  # some milliseconds that whoever has no use for it need not wait
 
+    _connectable(address)  # the handler itself would say nothing, then and later
     handler = logging.handlers.SysLogHandler(address, facility=facility)
     handler.append_nul = False  # a NUL at the end of each line is what only very old daemons want
     handler.ident = "popframe: "

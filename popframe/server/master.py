@@ -31,7 +31,7 @@ from popframe.server.isolation.process import GateProcess
 from popframe.server.listener import Endpoint, Listeners
 from popframe.server.log import log_event
 from popframe.server.scoreboard import FrontBoard, Scoreboard
-from popframe.server.service import RETIRE, service_of
+from popframe.server.service import RETIRE, Service, service_of
 from popframe.server.signals import SignalQueue
 from popframe.server.startup import CheckedConfiguration
 
@@ -137,7 +137,7 @@ class Master:
             self._gate = GateProcess(WATCHED, configuration.server.login_timeout_seconds)
         else:
             privilege.become(configuration.server.run_as)
-        self._take_over(configuration, startup.build(configuration, self._prepared))
+        self._take_over(configuration, self._service_of(configuration, startup.build(configuration, self._prepared)))
         self._signals = SignalQueue(WATCHED)
         self._start_fronts()
         log_event("started", {**self._listening_fields(), "fronts": self._front_count, "user": os.geteuid()})
@@ -161,11 +161,20 @@ class Master:
         """Return the same for the log."""
         return {key: ",".join(addresses) for key, addresses in self._listening().items()}
 
-    def _take_over(self, configuration: Configuration, hooks: Hooks) -> None:
+    def _service_of(self, configuration: Configuration, hooks: Hooks) -> Service:
+        """Put together what new fronts would get.
+
+        Raises:
+            ConfigError: The plugins' commands cannot be announced.
+        """
+        return service_of(configuration, hooks, None if self._gate is None else self._gate.door)
+
+    def _take_over(self, configuration: Configuration, service: Service) -> None:
         """Make a configuration the one that new fronts get."""
+        self._configuration = configuration
+        self._service = service
         self._listeners.prepare(configuration.server.write_timeout_seconds)
         _raise_descriptor_limit(configuration.server.max_connections)
-        self._service = service_of(configuration, hooks, None if self._gate is None else self._gate.door)
         self._front_count = configuration.server.fronts or len(os.sched_getaffinity(0))
         self._generation += 1
 
@@ -197,21 +206,34 @@ class Master:
             configuration = startup.check(self._path)
             hooks = startup.build(configuration, self._prepared)
             certificates = LoadedCertificates.load(configuration.tls)
-            self._listen(configuration)
+            service = self._service_of(configuration, hooks)
+            self._set_up_log_and_listen(configuration)
         except ConfigError as error:
             for line in str(error).splitlines():
                 log_event("reload-refused", {"reason": line}, logging.ERROR)
         except Exception:  # a defect in a plugin or in us is no reason to stop serving
             log_event("reload-refused", {"reason": "unforeseen", "trace": traceback.format_exc()}, logging.CRITICAL)
         else:
-            startup.set_up_log(configuration)
-            self._take_over(configuration, hooks)
+            self._take_over(configuration, service)
             self._certificates.use(certificates)
             if self._gate is not None:
                 self._gate.retire()
             self._retire_fronts()
             log_event("reloaded", {**self._listening_fields(), "fronts": self._front_count})
         systemd.notify("READY=1")
+
+    def _set_up_log_and_listen(self, configuration: Configuration) -> None:
+        """Do what a reload changes for this process too; all of it or nothing.
+
+        Raises:
+            ConfigError: There is no such log, or an address cannot be had.
+        """
+        startup.set_up_log(configuration)
+        try:
+            self._listen(configuration)
+        except ConfigError:
+            startup.set_up_log(self._configuration)
+            raise
 
     def _retire_fronts(self) -> None:
         """Let the fronts take no new clients, and end with their last session."""

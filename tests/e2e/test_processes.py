@@ -165,6 +165,42 @@ def test_a_bad_configuration_is_refused_on_reload(site: MailSite) -> None:
         assert client.log_in("alice", "secret").startswith(b"+OK")
 
 
+CLASHING = '''
+from popframe import Command, Reply, hookimpl
+from popframe.extension import IN_TRANSACTION
+
+
+class Clash:
+    """Announces what the server announces already, with other arguments."""
+
+    @hookimpl
+    def popframe_register_commands(self):
+        return [Command("XFOO", lambda context, arguments: Reply("foo"), IN_TRANSACTION, capability="PIPELINING MUCH")]
+'''
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ('[log]\ntarget = "syslog"\nsyslog_address = "/nowhere/log"\n', "no system log at /nowhere/log"),
+        ("./clash.py", "capability PIPELINING is announced twice"),
+    ],
+)
+def test_a_configuration_that_fails_late_is_refused_on_reload(site: MailSite, what: str, reason: str) -> None:
+    """What only shows once all else is right ends no server, and its log stays where it is."""
+    server = site.start()
+    (site.directory / "clash.py").write_text(CLASHING)
+    plugins = ("auth_file", "store_mbox", *([what] if what.endswith(".py") else []))
+    site.configure(more="" if what.endswith(".py") else what, plugins=plugins)
+
+    server.reload()
+
+    assert " reload-refused " in server.log()
+    assert reason in server.log()
+    with RawClient(server.addresses[0]) as client:
+        assert client.log_in("alice", "secret").startswith(b"+OK")
+
+
 def test_a_reload_opens_and_closes_sockets(site: MailSite) -> None:
     """Addresses that are new are listened on, those no longer listed are closed, the others are never closed."""
     server = site.start()
