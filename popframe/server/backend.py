@@ -27,10 +27,10 @@ from popframe.proof import Proven
 from popframe.server.abuse.guard import Attempt, LoginGuard, Wait
 from popframe.server.abuse.spacing import Spacing
 from popframe.server.admission import Admitted, admitted, opened
-from popframe.server.exchange import Clock, MechanismRun, Run
+from popframe.server.sasl.exchange import Clock, MechanismRun, Run
+from popframe.server.sasl.told_exchange import ToldExchange
 from popframe.server.scoreboard import FrontBoard
 from popframe.server.session_log import SessionLog
-from popframe.server.told_exchange import ToldExchange
 
 NO_MECHANISMS: Mapping[str, Mechanism] = MappingProxyType({})
 

@@ -19,9 +19,9 @@ from popframe.server.backend import Doorkeeper, HookBackend, Place
 from popframe.server.connection import Connection
 from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
+from popframe.server.sasl.timestamp import timestamp
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
 from popframe.server.service import Limits, Service
-from popframe.server.timestamp import timestamp
 from popframe.server.transport import HandshakeFailed, Transport
 
 _logger = logging.getLogger("popframe.server")

@@ -16,7 +16,7 @@ from popframe.extension import Mechanism
 from popframe.plugins import Hooks
 from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
-from popframe.server.mechanisms import by_name, offered_mechanisms, offers_apop
+from popframe.server.sasl.mechanisms import by_name, offered_mechanisms, offers_apop
 
 if TYPE_CHECKING:
     from popframe.server.proxy_protocol import Proxies

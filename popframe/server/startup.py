@@ -30,7 +30,7 @@ from popframe.plugins import (
 )
 from popframe.sasl import BUILT_IN, Apop
 from popframe.server import log
-from popframe.server.mechanisms import unknown_mechanisms
+from popframe.server.sasl.mechanisms import unknown_mechanisms
 
 if TYPE_CHECKING:
     from popframe.server.tls import Certificates

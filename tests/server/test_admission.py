@@ -36,7 +36,7 @@ from popframe.server.abuse.memory import memory_alone
 from popframe.server.abuse.spacing import Spacing
 from popframe.server.backend import Doorkeeper, HookBackend, Place
 from popframe.server.log import TextFormatter
-from popframe.server.mechanisms import by_name, offered_mechanisms, offers_apop, unknown_mechanisms
+from popframe.server.sasl.mechanisms import by_name, offered_mechanisms, offers_apop, unknown_mechanisms
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.testing import MemoryStore
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from popframe.server import decoy
-from popframe.server.timestamp import timestamp
+from popframe.server.sasl import decoy
+from popframe.server.sasl.timestamp import timestamp
 
-PROGRAM = "from popframe.server.decoy import decoy_octets; print(decoy_octets('alice', 16).hex())"
+PROGRAM = "from popframe.server.sasl.decoy import decoy_octets; print(decoy_octets('alice', 16).hex())"
 
 
 @pytest.fixture

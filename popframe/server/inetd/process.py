@@ -32,7 +32,7 @@ from popframe.server.inetd.switches import Switches, bulletin_settings
 from popframe.server.inetd.trace import TracedTable
 from popframe.server.listener import set_connection_options
 from popframe.server.log import log_event
-from popframe.server.mechanisms import may_offer_scram
+from popframe.server.sasl.mechanisms import may_offer_scram
 from popframe.server.scoreboard import FrontBoard, Scoreboard
 from popframe.server.service import GateDoor, Service, service_of
 from popframe.server.signals import SignalQueue

@@ -22,9 +22,9 @@ from popframe.proof import Proven
 from popframe.server.abuse.guard import Attempt
 from popframe.server.admission import Admitted
 from popframe.server.backend import HookBackend
-from popframe.server.exchange import Run
 from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.isolation.relay import Relay
+from popframe.server.sasl.exchange import Run
 from popframe.server.service import GateDoor
 from popframe.server.transport import Transport
 

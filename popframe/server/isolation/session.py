@@ -24,9 +24,9 @@ from popframe.proven_passwords import ProvenPasswords
 from popframe.server import log, privilege
 from popframe.server.admission import admitted, opened
 from popframe.server.connection import Connection
-from popframe.server.exchange import MechanismRun
 from popframe.server.isolation.channel import Channel, FrontGone, LoginRequest
 from popframe.server.log import log_event
+from popframe.server.sasl.exchange import MechanismRun
 from popframe.server.service import Service
 from popframe.server.session_log import SessionLog
 from popframe.server.transport import Transport

@@ -15,7 +15,7 @@ from popframe.errors import AuthenticationFailed, PopframeError
 from popframe.extension import Challenge
 from popframe.model import LoginAttempt, PlainCredentials
 from popframe.proof import Proven
-from popframe.server.exchange import Clock, Run
+from popframe.server.sasl.exchange import Clock, Run
 
 if TYPE_CHECKING:
     from popframe.server.backend import HookBackend

@@ -14,7 +14,7 @@ from popframe.model import Peer, PlainCredentials
 from popframe.plugins import Hooks, contract
 from popframe.proof import Proven, StoredSecret
 from popframe.scram_keys import LEAST_ITERATIONS
-from popframe.server import decoy
+from popframe.server.sasl import decoy
 
 _logger = logging.getLogger("popframe.sasl")
 
