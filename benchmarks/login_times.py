@@ -146,7 +146,7 @@ def site(plugin: str, isolation: str) -> Iterator[tuple[ServerProcess, list[Atte
         (folder / "popframe.toml").write_text(
             f'plugins = ["{plugin}", "store_mbox"]\n'
             f'[server]\nlisten = ["127.0.0.1:0"]\nrun_as = "{run_as}"\nisolation = "{isolation}"\n'
-            f'[login]\ndeny_users = ["{denied}"]\n'
+            f'[login]\ndeny_users = ["{denied}"]\n[abuse]\nmax_wrong_passwords = 0\n'
             f'[plugin.{plugin}]\n{settings}\n[plugin.store_mbox]\nspool_dir = "mail"\n'
         )
         yield cleaning.enter_context(ServerProcess(folder / "popframe.toml")), attempts

@@ -70,7 +70,8 @@ def site_of(user: str, service: str, isolation: str) -> Iterator[MailSite]:
         (site.directory / "state").mkdir()
         site.configure(
             f'isolation = "{isolation}"\nmax_connections_per_address = 1024\n',
-            f'[plugin.auth_pam]\nservice = "{service}"\ntimeout_seconds = {ATTEMPT_SECONDS}\n',
+            f'[plugin.auth_pam]\nservice = "{service}"\ntimeout_seconds = {ATTEMPT_SECONDS}\n'
+            "[abuse]\nmax_wrong_passwords = 0\n",  # all come from one address
             plugins=("auth_pam", "store_mbox"),
         )
         text = site.configuration.read_text()

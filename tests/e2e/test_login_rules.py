@@ -23,6 +23,8 @@ USERS = {
 }
 
 LOGIN = """\
+[abuse]
+max_wrong_passwords = 0
 [login]
 shells_file = "shells"
 nologin_file = "nologin"
