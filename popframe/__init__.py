@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Exchange,
         Mechanism,
         MechanismContext,
+        Reception,
         Reply,
         State,
     )
@@ -101,6 +102,7 @@ __all__ = [
     "PreparedMaildrop",
     "Proven",
     "ProvenPasswords",
+    "Reception",
     "Refusal",
     "Reply",
     "ScramKeys",
@@ -143,6 +145,7 @@ _HOMES = {
     "Exchange": "popframe.extension",
     "Mechanism": "popframe.extension",
     "MechanismContext": "popframe.extension",
+    "Reception": "popframe.extension",
     "Reply": "popframe.extension",
     "State": "popframe.extension",
     "hookimpl": "popframe.hookspecs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -20,6 +21,35 @@ class State(enum.Enum):
     """The client said QUIT after it had logged in; no command is taken any more."""
 
 
+class Reception(Protocol):
+    """Takes the body that a client sends behind a command, such as a message: see :attr:`Reply.receive`.
+
+    ``finish`` or ``abort`` is called, and only one of the two, once; nothing is called after it. The body ends with a
+    line that is a lone dot. Whoever takes it sets the limit to its length, by a refusal.
+    """
+
+    def take(self, octets: bytes) -> None:
+        """Take the next piece of the body: of any length, cut anywhere, without byte-stuffing, line ends as sent.
+
+        Raises:
+            Refusal: Nothing more is wanted. ``abort`` is called at once; the rest is read and thrown away, and the
+                refusal is the reply.
+        """
+        ...
+
+    def finish(self) -> Reply:
+        """Return the reply to a body that has come whole; it may block.
+
+        Raises:
+            Refusal: The body was not used.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Forget what came: the rest never will, or is not wanted."""
+        ...
+
+
 @dataclass(slots=True)
 class Reply:
     """The answer to one command. A handler returns it; the engine alone turns it into octets.
@@ -34,6 +64,8 @@ class Reply:
             makes every line end CRLF, byte-stuffs, and adds the termination octet (RFC 1939 section 3).
         body_is_wire: The body has CRLF line ends, ends in one unless it is empty, and is byte-stuffed already.
         close: End the connection after this reply.
+        receive: What follows from the client is a body for this, and no command, up to a line that is a lone dot; then
+            comes a second reply. With ``+OK`` on one line only, and without ``close``.
     """
 
     text: str
@@ -42,6 +74,7 @@ class Reply:
     body: Iterable[bytes] | None = None
     body_is_wire: bool = False
     close: bool = False
+    receive: Reception | None = None
 
 
 class CommandContext(Protocol):
@@ -111,12 +144,16 @@ IN_TRANSACTION = frozenset({State.TRANSACTION})
 IN_BOTH = frozenset({State.AUTHORIZATION, State.TRANSACTION})
 
 
+_VERB = re.compile(r"[A-Z0-9]+( [A-Z0-9][A-Z0-9-]*)?")
+
+
 @dataclass(frozen=True, slots=True)
 class Command(Generic[ContextT_contra]):
     """One row of the command table: what the engine checks before it calls the handler.
 
     Attributes:
-        verb: The keyword in upper case.
+        verb: The keyword in upper case. Two with a space between them are a sub-command, such as ``XTND XLST``; any
+            number of plugins may have sub-commands of one keyword, which then is no command itself.
         handler: Carries the command out.
         states: Where it is valid.
         arity: How many arguments it takes, as a range.
@@ -136,8 +173,8 @@ class Command(Generic[ContextT_contra]):
 
     def __post_init__(self) -> None:
         """Refuse a row that no client could ever use."""
-        if not (self.verb.isascii() and self.verb.isalnum() and self.verb == self.verb.upper()):
-            raise ValueError(f"a command's verb is upper-case ASCII letters and digits, not {self.verb!r}")
+        if not _VERB.fullmatch(self.verb):
+            raise ValueError(f"a command's verb is one or two words of upper-case letters or digits, not {self.verb!r}")
         if State.UPDATE in self.states or not self.states:
             raise ValueError(f"{self.verb}: a command is valid in AUTHORIZATION, in TRANSACTION, or in both")
 

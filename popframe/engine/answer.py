@@ -30,6 +30,9 @@ def begun(reply: Reply) -> Reply:
     """
     if not (isinstance(reply, Reply) and isinstance(reply.text, str)):
         raise HookContractError(f"a command returned {type(reply).__name__} where a Reply with a text is due")
+    if reply.receive is not None and (reply.body is not None or reply.close or not reply.is_ok):
+        reply.receive.abort()
+        raise HookContractError("a command wants a body behind a reply that is not a plain +OK")
     if reply.body is None:
         return reply
     if not reply.is_ok:

@@ -7,8 +7,12 @@ into a terminal). No other octet ends a line, so that nothing inside a line can 
 from __future__ import annotations
 
 import enum
+import re
 
 from popframe.engine.policy import MAX_DISCARDED_OCTETS, MAX_LINE_OCTETS, MAX_RESPONSE_OCTETS
+
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+"""What a command has none of (RFC 2449 section 4)."""
 
 AUTH = b"AUTH "
 """What a line begins with that may hold a SASL response (RFC 5034 section 4)."""

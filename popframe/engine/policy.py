@@ -6,7 +6,7 @@ import enum
 import ipaddress
 from dataclasses import dataclass
 
-from popframe.model import Peer
+from popframe.model import Outcome, Peer
 
 MAX_LINE_OCTETS = 512
 """Longest command line, CRLF included.
@@ -30,6 +30,19 @@ MAX_DISCARDED_OCTETS = 65_536
 Enough that a client which sent a message by mistake gets its answer; too little to keep a thread busy.
 """
 
+MAX_UNWANTED_OCTETS = 67_108_864
+"""How much of the rest of a body is read and thrown away, once it was refused, before the connection is closed.
+
+Enough that a client which sends what is too large learns so: most mail servers take 10 to 50 MiB.
+"""
+
+BODY_PROGRESS_OCTETS = 65_536
+"""A body resets the autologout timer each time that so much of it has come.
+
+In ten minutes, the least that RFC 1939 section 3 allows, that is 110 octets a second: any line is faster, and a client
+that sends an octet now and then holds its session no longer than one that says nothing.
+"""
+
 MAX_NUMBER_DIGITS = 20
 """Longest message-number or line count that is looked at: 2**64 has 20 digits. More is refused before it costs time."""
 
@@ -41,6 +54,9 @@ Replies to pipelined commands leave in one send; pieces of 16 to 64 KiB are the 
 
 BATCH_BUFFERS = 512
 """Buffers in one batch; half of Linux's IOV_MAX, so that one sendmsg takes them all."""
+
+LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
+"""Ends that are the client's, or the line's; for a site that wants marks to count then too."""
 
 
 class ImplementationShown(enum.Enum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -10,25 +9,16 @@ from popframe.engine import wire
 from popframe.engine.answer import begun, first_line, refusal_for, refused
 from popframe.engine.authentication import Authentication, ChallengeReply
 from popframe.engine.backend import Backend, Handover, Login
+from popframe.engine.body import Intake
 from popframe.engine.context import MaildropContext
-from popframe.engine.line import LineBuffer, LineFault
-from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, Policy, Utf8Support
+from popframe.engine.line import CONTROL, LineBuffer, LineFault
+from popframe.engine.policy import BATCH_BUFFERS, BATCH_OCTETS, LOST_CONNECTION, Policy, Utf8Support
 from popframe.engine.speech import Negotiated, Speech
 from popframe.engine.transaction import Transaction
-from popframe.engine.verbs import HTTP_METHODS, KEEPS_USERNAME, Table
-from popframe.errors import (
-    CommandSyntaxError,
-    HookContractError,
-    NoSuchMessage,
-    Refusal,
-)
+from popframe.engine.verbs import HTTP_METHODS, KEEPS_USERNAME, Table, words
+from popframe.errors import CommandSyntaxError, HookContractError, NoSuchMessage, Refusal
 from popframe.extension import Challenge, Command, Reply, State
 from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary, Tls
-
-LOST_CONNECTION = frozenset({Outcome.DISCONNECTED, Outcome.TIMED_OUT})
-"""Ends that are the client's, or the line's; for a site that wants marks to count then too."""
-
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class Session(MaildropContext):
@@ -45,7 +35,8 @@ class Session(MaildropContext):
         outcome: How it ended; meaningful when :attr:`is_closed`.
         username: The name of a USER that PASS may still use; empty for none.
         speech: In which language it speaks, and in which characters.
-        command_count: Lines that were answered. A timer that watches for inactivity watches this number.
+        command_count: Lines that were answered.
+        body_progress: Grows as bodies come. A timer that watches for inactivity watches these two numbers.
         timestamp: The timestamp in the greeting, if APOP is offered (RFC 1939 section 7).
         expects_tls: The reply to STLS is the last in clear text: once it is sent, the driver makes the TLS handshake
             and calls :meth:`begin_tls`, or closes the connection.
@@ -61,6 +52,7 @@ class Session(MaildropContext):
         self.username = ""
         self.speech = Speech(policy.language)
         self.command_count = 0
+        self.body_progress = 0
         self.timestamp = timestamp
         self.expects_tls = False
         self.handover: Handover | None = None
@@ -70,6 +62,7 @@ class Session(MaildropContext):
         self._channel = policy.channel(peer)
         self._commands = table.commands(self.state, self._channel)
         self._lines = LineBuffer()
+        self._intake: Intake | None = None
         self._bad_command_count = 0
         self._authentication = Authentication(backend, is_utf8=policy.utf8 is Utf8Support.USER)
         self._is_closed = False
@@ -103,8 +96,11 @@ class Session(MaildropContext):
         """
         buffers: list[bytes] = []
         size = 0
-        while not self._is_closed and (line := self._next_line()) is not None:
-            reply = self._answer(line)
+        while not self._is_closed:
+            if self._intake is not None and buffers:
+                yield buffers  # a client may wait for the word to send it, and what takes a body may take its time
+                buffers, size = [], 0
+            reply = self._next_reply()
             if reply is None or self.handover is not None:
                 break
             pieces = (first_line(reply, self.speech),) if reply.body is None else self._multi_line(reply, reply.body)
@@ -288,17 +284,35 @@ class Session(MaildropContext):
 
     # --- from a line to its reply
 
-    def _next_line(self) -> bytes | LineFault | None:
-        return self._lines.next_line(is_response=self._authentication.is_waiting)
-
-    def _answer(self, line: bytes | LineFault) -> Reply | None:
-        """Return the reply to one line, or None when the connection is to be closed without one."""
+    def _next_reply(self) -> Reply | None:
+        """Return the reply to what comes next, or None when it is not there yet, or the connection is to be closed."""
+        if self._intake is not None:
+            return self._take_body(self._intake)
+        line = self._lines.next_line(is_response=self._authentication.is_waiting)
+        if line is None:
+            return None
         if isinstance(line, LineFault):
             return self._answer_fault(line)
+        return self._answer(line)
+
+    def _take_body(self, intake: Intake) -> Reply | None:
+        self.body_progress -= intake.progress
+        rest = intake.feed(self._lines.take_rest())
+        self.body_progress += intake.progress
+        if rest is not None:
+            self._intake = None
+            self.command_count += 1
+            self._lines.feed(rest)
+            return self._carried_out(intake.row, [])
+        if intake.is_flood:
+            self._end(Outcome.TOO_MANY_ERRORS)
+        return None
+
+    def _answer(self, line: bytes) -> Reply:
         self.command_count += 1
         if self._authentication.is_waiting:
             return self._carried_out(self._table.response, [line.decode("latin-1")])
-        if _CONTROL.search(line):
+        if CONTROL.search(line):
             return self._not_understood(self.speech.texts.control_character)
         verb, _, rest = line.partition(b" ")
         verb = verb.upper()
@@ -309,8 +323,7 @@ class Session(MaildropContext):
             if self._table.knows(verb):
                 return self._not_understood(self.speech.texts.wrong_state)
             return self._not_understood(self.speech.texts.unknown_command, close=verb in HTTP_METHODS)
-        text = rest.decode("utf-8", "surrogateescape")
-        arguments = [text] if command.takes_rest and text else [word for word in text.split(" ") if word]
+        arguments = words(command, rest.decode("utf-8", "surrogateescape"))
         if len(arguments) not in command.arity:
             return self._not_understood(self.speech.texts.wrong_number_of_arguments)
         reply = self._carried_out(command, arguments)
@@ -329,7 +342,8 @@ class Session(MaildropContext):
 
     def _carried_out(self, command: Command[Session], arguments: list[str]) -> Reply:
         try:
-            return begun(command.handler(self, arguments))
+            reply = begun(command.handler(self, arguments))
+            self._intake = None if reply.receive is None else Intake(command, reply.receive)
         except NoSuchMessage as error:
             return refused(error, self.speech.texts)
         except CommandSyntaxError as error:
@@ -342,6 +356,7 @@ class Session(MaildropContext):
                 # The maildrop may be half read: whoever goes on with it could be told lies.
                 self._end(Outcome.STORAGE_FAILED)
             return refused(refusal, self.speech.texts)
+        return reply
 
     def _not_understood(self, text: str, *, close: bool = False) -> Reply:
         """Refuse a line, and the whole connection when it was one too many."""
@@ -370,6 +385,8 @@ class Session(MaildropContext):
         self.outcome = outcome
         self.username = ""
         self._quietly("ending an exchange", lambda: self._authentication.abandon(f"the session ended: {outcome.value}"))
+        if self._intake is not None:
+            self._quietly("abandoning a body", self._intake.abort)
         if self._transaction is not None:
             self._quietly("closing the maildrop", self._transaction.maildrop.close)
 

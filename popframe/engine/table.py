@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from popframe.engine import internationalization
 from popframe.engine.commands import BUILT_IN, RESPONSE
+from popframe.engine.family import check_families, with_families
 from popframe.engine.mechanisms import Mechanisms, OfferedMechanism
 from popframe.engine.policy import Channel, ImplementationShown, Policy
 from popframe.engine.session import Session
@@ -55,10 +56,12 @@ class CommandTable:
             mechanisms: SASL mechanisms; their names are distinct.
 
         Raises:
-            ConfigError: A capability cannot be a line of the CAPA response, or two share a tag.
+            ConfigError: A capability cannot be a line of the CAPA response, or two share a tag; or a command has
+                sub-commands.
         """
         self.mechanisms = Mechanisms(mechanisms)
         rows: list[Command[Session]] = [*BUILT_IN, *internationalization.commands(policy), *extensions]
+        check_families(rows)
         unused = {verb for verb, is_used in (("APOP", policy.offers_apop), ("AUTH", self.mechanisms)) if not is_used}
         rows = [row for row in rows if row.verb not in unused]
         self._rows: dict[tuple[State, Channel], Mapping[bytes, Command[Session]]] = {}
@@ -67,10 +70,8 @@ class CommandTable:
             offered = [row for row in rows if _is_offered(row, channel, policy)]
             for state in State:
                 valid = [row for row in rows if state in row.states and not _is_pointless(row, channel, policy)]
-                self._rows[state, channel] = {
-                    row.verb.encode("ascii"): row if row in offered else replace(row, handler=_refuse_clear_text)
-                    for row in valid
-                }
+                taken = [row if row in offered else replace(row, handler=_refuse_clear_text) for row in valid]
+                self._rows[state, channel] = {row.verb.encode("ascii"): row for row in with_families(taken)}
                 self._capabilities[state, channel] = _lines(_announced(offered, state, policy))
         self._verbs = frozenset(verb for valid_rows in self._rows.values() for verb in valid_rows)
 

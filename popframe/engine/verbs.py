@@ -20,6 +20,11 @@ HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS
 that may hold POP3 commands."""
 
 
+def words(row: Command[Session], text: str) -> list[str]:
+    """Split what stands behind a verb into arguments, as its row wants them."""
+    return [text] if row.takes_rest and text else [word for word in text.split(" ") if word]
+
+
 class Table(Protocol):
     """What a session needs of the command table."""
 

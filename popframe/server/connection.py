@@ -116,14 +116,14 @@ class Connection:
 
     def _converse(self) -> None:
         session, transport = self._session, self._transport
-        answered = 0
+        done = 0, 0
         while True:
             is_known = session.state is not State.AUTHORIZATION
             limit = self._timers.idle if is_known else self._timers.login
             now = time.monotonic()
-            if is_known and session.command_count != answered:
-                # Only a command resets the timer: octets that never become one do not.
-                answered, self._since = session.command_count, now
+            if is_known and done != (session.command_count, session.body_progress):
+                # Only a command resets the timer, or a good part of a body: octets that never become one do not.
+                done, self._since = (session.command_count, session.body_progress), now
             data = transport.receive(self._since + limit - now)
             if not data:
                 session.abort(self._cause(Outcome.DISCONNECTED))
