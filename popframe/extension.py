@@ -102,7 +102,7 @@ class CommandContext(Protocol):
 
     @property
     def last_accessed(self) -> int:
-        """The highest message-number that RETR or DELE was used on in this session; 0 for none."""
+        """The highest message-number that RETR or DELE was used on since the login, or RSET; 0 for none."""
         ...
 
     def message_index(self, number: str) -> int:

@@ -100,9 +100,10 @@ class Transaction:
         self.note_access(index)
 
     def unmark_all(self) -> None:
-        """Take back every mark (RFC 1939 section 5, RSET)."""
+        """Take back every mark (RFC 1939 section 5, RSET), and what LAST tells (RFC 1460 section 5)."""
         self.deleted.clear()
         self.deleted_octets = 0
+        self.last_accessed = 0
 
     def note_access(self, index: int) -> None:
         """Remember the highest message that was retrieved whole or marked (RFC 1460, LAST)."""

@@ -163,15 +163,16 @@ def test_a_message_of_another_size_than_promised_is_refused_or_broken_off(promis
 
 
 def test_the_highest_message_that_was_used_is_remembered() -> None:
-    """P-090: RETR and DELE count, TOP does not, and RSET forgets nothing (RFC 1460, LAST)."""
+    """P-090, X-003, X-004: RETR and DELE count, TOP does not, and RSET begins anew (RFC 1460, LAST)."""
     maildrop = transaction([3, 3, 3])
     list(maildrop.top_of_message(2, 5))
     assert maildrop.last_accessed == 0
     list(maildrop.whole_message(1))
     maildrop.mark_deleted(0)
-    maildrop.unmark_all()
 
     assert maildrop.last_accessed == 2
+    maildrop.unmark_all()
+    assert maildrop.last_accessed == 0
 
 
 @pytest.mark.parametrize("is_updated", [True, False])
