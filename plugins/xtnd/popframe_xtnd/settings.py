@@ -28,7 +28,7 @@ class Settings(PluginSettings):
         description="Offer XTND XMIT: whoever has logged in may send mail, which is handed to the program in sendmail.",
     )
     sendmail: tuple[str, ...] = Field(
-        default=("/usr/sbin/sendmail", "-oi", "-t"),
+        default=("/usr/sbin/sendmail", "-i", "-t"),
         min_length=1,
         description="The program that takes a message on its standard input, as an absolute path, and its arguments; "
         "it must find the recipients in the header. There is no shell.",

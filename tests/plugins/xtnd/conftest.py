@@ -48,7 +48,7 @@ def connect(tmp_path: Path) -> Connect:
     """Return a function that connects alice, logged in, to a server with these settings."""
 
     def connect(sendmail: Path, account: Account | None = None, **settings: object) -> EngineTransport:
-        values = {"xmit": True, "sendmail": (str(sendmail), "-oi", "-t"), "spool_dir": tmp_path}
+        values = {"xmit": True, "sendmail": (str(sendmail), "-i", "-t"), "spool_dir": tmp_path}
         values |= {"as_server_user": True, "trace_header": False, **settings}
         rows: list[Command[CommandContext]] = list(Xtnd(Settings.model_validate(values)).popframe_register_commands())
         scene = Transcript(name="test", users=(User("alice", b"secret", (b"Subject: a\n\nhi\n",)),), steps=())

@@ -57,7 +57,7 @@ def test_a_message_reaches_the_mailer(mailer: Mailer, connect: Connect, tmp_path
 
     assert client.receive(0) == SENT + b"+OK 1 18\r\n"
     assert (tmp_path / "sent").read_bytes() == MESSAGE.replace(b"\r\n", b"\n") + b".\n..x\n\xff\x00\xe4\n\n"
-    assert (tmp_path / "arguments").read_text() == "-oi -t\n"
+    assert (tmp_path / "arguments").read_text() == "-i -t\n"
 
 
 def test_twenty_megabytes(mailer: Mailer, connect: Connect, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_an_envelope_sender(mailer: Mailer, connect: Connect, tmp_path: Path) ->
     path = mailer(f'printf "%s\\n" "$@" > {tmp_path}/arguments')
 
     assert xmit(connect(path, envelope_sender="{username}@example.org")) == SENT
-    assert (tmp_path / "arguments").read_text() == "-oi\n-t\n-f\nalice@example.org\n"
+    assert (tmp_path / "arguments").read_text() == "-i\n-t\n-f\nalice@example.org\n"
 
 
 @pytest.mark.parametrize("name", ["a b", "a,b", "<a>", "a\nb", 'a"', "a;b"])
