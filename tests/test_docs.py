@@ -111,6 +111,7 @@ def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]
         ("bulletin", "Settings"),
         ("session_stats", "SessionStatsSettings"),
         ("store_mbox", "Settings"),
+        ("xtnd", "Settings"),
     ],
 )
 def test_every_setting_of_a_plugin_is_documented(plugin: str, settings: str) -> None:

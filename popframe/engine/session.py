@@ -35,7 +35,7 @@ class Session(MaildropContext):
         outcome: How it ended; meaningful when :attr:`is_closed`.
         username: The name of a USER that PASS may still use; empty for none.
         speech: In which language it speaks, and in which characters.
-        command_count: Lines that were answered.
+        command_count: Lines, and bodies, that were answered.
         body_progress: Grows as bodies come. A timer that watches for inactivity watches these two numbers.
         timestamp: The timestamp in the greeting, if APOP is offered (RFC 1939 section 7).
         expects_tls: The reply to STLS is the last in clear text: once it is sent, the driver makes the TLS handshake

@@ -30,7 +30,7 @@ def config(write: Write, complete: Path, site: Path) -> Path:
 def test_table_is_aligned_and_says_why_a_plugin_is_broken(popframe: Run, config: Path) -> None:
     """Listed plugins first, in their order; a line for each reason."""
     result = popframe("list-plugins", "--config", config.name)
-    bundled = ("auth_", "bulletin ", "session_", "store_")
+    bundled = ("auth_", "bulletin ", "session_", "store_", "xtnd ")
     lines = [line for line in result.stdout.splitlines() if not line.startswith(bundled)]
     column = lines[0].index("STATUS")
 

@@ -57,6 +57,26 @@ def test_the_command_of_the_plugin_guide_works(site: MailSite) -> None:
         assert client.ask("XHEAVY") == b"+OK 1 23\r\n"
 
 
+def test_the_command_with_a_body_of_the_plugin_guide_works(site: MailSite) -> None:
+    """It takes a note, refuses one that is too long when all of it has come, and forgets one that breaks off."""
+    example = next(
+        text for text in PYTHON_BLOCK.findall((ROOT / "docs" / "plugins.md").read_text("utf-8")) if "receive=" in text
+    )
+    (site.directory / "notes.py").write_text(example)
+    site.configure(plugins=("auth_file", "./notes.py", "store_mbox"))
+    server = site.start()
+    with RawClient(server.addresses[0]) as client:
+        client.log_in("alice", "secret")
+        assert client.ask("XNOTE") == b"+OK go on, end with a dot\r\n"
+        client.send(b"QUIT\r\n..\r\n.\r\n")
+        assert client.line() == b"+OK noted, 9 octets\r\n"
+        client.ask("XNOTE")
+        client.send(b"x" * 1_000_000 + b"\r\n.\r\nNOOP\r\n")
+        assert client.line() == b"-ERR note too long\r\n"
+        assert client.line().startswith(b"+OK")
+        client.ask("XNOTE")
+
+
 def test_the_test_of_the_plugin_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """The example for plugin authors starts a server and talks to it."""
     example = next(

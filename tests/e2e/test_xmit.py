@@ -13,6 +13,7 @@ import pytest
 
 from popframe.testing import MailSite, RawClient, ServerProcess, SystemUsers
 
+from .inetd_room import started
 from .isolated_site import HASH, PASSWORD, Site, until
 
 needs_users = pytest.mark.skipif(not SystemUsers.is_possible(), reason="needs root: makes users")
@@ -21,6 +22,8 @@ needs_dma = pytest.mark.skipif(not os.path.exists("/usr/sbin/dma"), reason="need
 needs_dotlockfile = pytest.mark.skipif(
     shutil.which("dotlockfile") is None, reason="needs dotlockfile (Debian: liblockfile-bin)"
 )
+
+PLUGINS = ("auth_file", "store_mbox", "xtnd")
 
 BODY = (
     b"Subject: dots\r\nMIME-Version: 1.0\r\n\r\n.\r\n..\r\n.leading\r\nFrom here on\r\n"
@@ -222,11 +225,53 @@ def test_virtual_users_send_only_where_the_site_wants_it(site_of_virtual_users: 
     assert (made.directory / "mail" / "sent").read_bytes().endswith(b"To: bob\n\nhi\n")
 
 
-PLUGINS = ("auth_file", "store_mbox", "xtnd")
-
-
 @pytest.fixture
 def site_of_virtual_users() -> Iterator[MailSite]:
     """Yield a site where alice has the password ``secret``."""
     with MailSite({"alice": "secret"}) as made:
         yield made
+
+
+def test_a_client_of_inetd(site_of_virtual_users: MailSite) -> None:
+    """The program's output never reaches the client, though the connection was descriptor 1."""
+    made = site_of_virtual_users
+    mailer = made.directory / "sendmail"
+    mailer.write_text(f"#!/bin/sh\necho +OK talkative; echo more >&2\ncat > {made.directory}/mail/sent\n")
+    mailer.chmod(0o755)
+    table = f'[plugin.xtnd]\nxmit = true\nsendmail = ["{mailer}"]\nas_server_user = true\n'
+    made.configure(more=table, plugins=PLUGINS)
+    with started(made.configuration) as client:
+        client.lines.readline()
+        client.ask("USER alice")
+        assert client.ask("PASS secret").startswith(b"+OK")
+        assert client.ask("XTND XMIT").startswith(b"+OK start sending")
+        client.socket.sendall(b"To: bob\r\n\r\nhi\r\n.\r\n")
+        assert client.lines.readline() == b"+OK message sent\r\n"
+        assert client.ask("STAT") == b"+OK 0 0\r\n"
+        assert client.ask("QUIT").startswith(b"+OK")
+        assert client.end() == 0
+
+    assert (made.directory / "mail" / "sent").read_bytes().endswith(b"To: bob\n\nhi\n")
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_server_that_is_stopped(site_of_virtual_users: MailSite, is_whole: bool) -> None:
+    """A message that has not come whole is not sent; one that the mailer has already is sent."""
+    made = site_of_virtual_users
+    mailer = made.directory / "sendmail"
+    mailer.write_text(f"#!/bin/sh\ntouch {made.directory}/mail/begun; sleep 2\ncat > {made.directory}/mail/sent\n")
+    mailer.chmod(0o755)
+    table = f'[plugin.xtnd]\nxmit = true\nsendmail = ["{mailer}"]\nas_server_user = true\n'
+    made.configure(more=table, plugins=PLUGINS)
+    server = made.start()
+    client = made.connect(server, "alice")
+    client.ask("XTND XMIT")
+    client.send(b"To: bob\r\n\r\nhi\r\n" + b".\r\n" * is_whole)
+    if is_whole:
+        until((made.directory / "mail" / "begun").exists, "the mailer begins")
+    server.stop()
+    sent = made.directory / "mail" / "sent"
+    if is_whole:
+        until(lambda: sent.exists() and sent.read_bytes().endswith(b"hi\n"), "the mailer ends")
+
+    assert sent.exists() is is_whole
