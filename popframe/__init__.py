@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         NoSuchMessage,
         PermanentFailure,
         PopframeError,
+        ReadOnly,
         Refusal,
         TemporaryFailure,
     )
@@ -102,6 +103,7 @@ __all__ = [
     "PreparedMaildrop",
     "Proven",
     "ProvenPasswords",
+    "ReadOnly",
     "Reception",
     "Refusal",
     "Reply",
@@ -134,6 +136,7 @@ _HOMES = {
     "NoSuchMessage": "popframe.errors",
     "PermanentFailure": "popframe.errors",
     "PopframeError": "popframe.errors",
+    "ReadOnly": "popframe.errors",
     "Refusal": "popframe.errors",
     "TemporaryFailure": "popframe.errors",
     "IN_AUTHORIZATION": "popframe.extension",

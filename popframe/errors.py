@@ -11,7 +11,8 @@
         │   ├── MechanismRefused    no code       no such SASL mechanism, or not here (RFC 5034 section 4)
         │   ├── InvalidResponse     no code       a SASL response that is none (RFC 5034 section 4)
         │   ├── ExchangeCancelled   no code       the client does not want to go on (RFC 5034 section 4)
-        │   └── NoSuchMessage       no code       no such message, or marked as deleted
+        │   ├── NoSuchMessage       no code       no such message, or marked as deleted
+        │   └── ReadOnly            no code       nothing can be removed from this maildrop (RFC 1082)
         ├── AuthenticationFailed    AUTH          RFC 3206 section 5
         ├── MaildropInUse           IN-USE        RFC 2449 section 8.1.2
         ├── LoginDelayed            LOGIN-DELAY   RFC 2449 section 8.1.1
@@ -82,6 +83,12 @@ class NoSuchMessage(CommandSyntaxError):
     """The argument is not the number of a message, or that message is marked as deleted (RFC 1939 section 5)."""
 
     wire_text: ClassVar[str] = "no such message"
+
+
+class ReadOnly(CommandSyntaxError):
+    """The maildrop is that of a group, from which nothing is removed (RFC 1082)."""
+
+    wire_text: ClassVar[str] = "maildrop is read-only"
 
 
 class AuthenticationFailed(Refusal):

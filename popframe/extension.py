@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from popframe.model import Account, Peer, PlainCredentials
+from popframe.model import Account, Maildrop, Peer, PlainCredentials
 from popframe.proof import Proven, StoredSecret
 
 
@@ -127,6 +127,23 @@ class CommandContext(Protocol):
 
     def read_message(self, index: int) -> Iterator[bytes]:
         """Yield the octets of the message as stored; this does not count as retrieving it."""
+        ...
+
+    def enter_group(self, maildrop: Maildrop, maxima: Sequence[int]) -> None:
+        """Go on in the maildrop of a group (RFC 1082), for the rest of the session or until another group is entered.
+
+        Before, what is marked as deleted is removed from the user's own maildrop, as QUIT does, and that is closed,
+        which frees it for others; a group that was open is closed. In the group DELE is refused, LIST has the maxima
+        for a third column, and message-numbers are the group's. There is no way back.
+
+        Args:
+            maildrop: Open; the engine closes it, exactly once, whatever happens. Its ``commit`` is never called.
+            maxima: One number for each message, rising.
+
+        Raises:
+            Refusal: What is marked could not be removed: all is as before.
+            HookContractError: The maildrop contradicts itself: all is as before.
+        """
         ...
 
 

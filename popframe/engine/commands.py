@@ -103,7 +103,7 @@ def list_(session: Session, arguments: Sequence[str]) -> Reply:
     transaction = session.transaction
     if arguments:
         index = transaction.message_index(arguments[0])
-        return Reply(f"{index + 1} {transaction.message_octets(index)}")
+        return Reply(f"{index + 1} {transaction.scan_column(index)}")
     text = session.speech.texts.messages(transaction.left_count, transaction.left_octets)
     return Reply(text, body=transaction.scan_listing(), body_is_wire=True)
 

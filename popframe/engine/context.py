@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from popframe.engine.backend import Backend
+from popframe.engine.group import GroupTransaction
 from popframe.engine.transaction import Transaction
 from popframe.errors import HookContractError
-from popframe.model import Account, Peer
+from popframe.model import Account, Maildrop, Peer
 
 
 class MaildropContext:
@@ -16,8 +18,9 @@ class MaildropContext:
         peer: Where the client connects from.
     """
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, backend: Backend) -> None:
         self.peer = peer
+        self._backend = backend
         self._transaction: Transaction | None = None
 
     @property
@@ -65,3 +68,21 @@ class MaildropContext:
     def read_message(self, index: int) -> Iterator[bytes]:
         """Yield a message as stored."""
         return self.transaction.maildrop.read_message(index)
+
+    def enter_group(self, maildrop: Maildrop, maxima: Sequence[int]) -> None:
+        """Update and close the open maildrop, and go on in a group's."""
+        before = self.transaction
+        try:
+            group = GroupTransaction(maildrop, maxima, before)
+            before.commit()
+        except Exception:
+            self._quietly("closing the maildrop of a group", maildrop.close)
+            raise
+        self._transaction = group
+        self._quietly("closing the maildrop", before.maildrop.close)
+
+    def _quietly(self, doing: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._backend.report_error(doing, error)

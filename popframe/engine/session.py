@@ -45,7 +45,7 @@ class Session(MaildropContext):
     """
 
     def __init__(self, peer: Peer, backend: Backend, policy: Policy, table: Table, timestamp: str = "") -> None:
-        super().__init__(peer)
+        super().__init__(peer, backend)
         self.policy = policy
         self.state = State.AUTHORIZATION
         self.outcome = Outcome.DISCONNECTED
@@ -57,7 +57,6 @@ class Session(MaildropContext):
         self.expects_tls = False
         self.handover: Handover | None = None
         self._summary_elsewhere: SessionSummary | None = None
-        self._backend = backend
         self._table = table
         self._channel = policy.channel(peer)
         self._commands = table.commands(self.state, self._channel)
@@ -389,9 +388,3 @@ class Session(MaildropContext):
             self._quietly("abandoning a body", self._intake.abort)
         if self._transaction is not None:
             self._quietly("closing the maildrop", self._transaction.maildrop.close)
-
-    def _quietly(self, doing: str, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception as error:
-            self._backend.report_error(doing, error)

@@ -109,11 +109,15 @@ class Transaction:
         """Remember the highest message that was retrieved whole or marked (RFC 1460, LAST)."""
         self.last_accessed = max(self.last_accessed, index + 1)
 
+    def scan_column(self, index: int) -> str:
+        """Return what LIST tells of a message behind its number."""
+        return str(self._octets[index])
+
     def scan_listing(self) -> Iterator[bytes]:
         """Yield the lines of LIST."""
         if self._prepared is not None:
             return self._without_deleted(self._prepared.scan_listing())
-        return self._listing(self.message_octets)
+        return self._listing(self.scan_column)
 
     def uid_listing(self) -> Iterator[bytes]:
         """Yield the lines of UIDL."""

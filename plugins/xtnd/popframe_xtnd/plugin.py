@@ -15,6 +15,8 @@ from popframe import (
     Reply,
     hookimpl,
 )
+from popframe_xtnd.bboards import BulletinBoards
+from popframe_xtnd.groups import Folder
 from popframe_xtnd.listing import xlst
 from popframe_xtnd.settings import Settings as XtndSettings
 from popframe_xtnd.submission import Submission
@@ -30,7 +32,7 @@ class Obsolete(CommandSyntaxError):
 
 
 class Xtnd:
-    """Offers LAST, XTND XLST and XTND XMIT, and refuses RPOP."""
+    """Offers LAST, XTND XLST, XTND XMIT and the groups of RFC 1082, and refuses RPOP."""
 
     Settings = XtndSettings
 
@@ -38,9 +40,11 @@ class Xtnd:
         """Look for the mailer, if one is needed.
 
         Raises:
-            ConfigError: It is not there, or messages cannot be kept.
+            ConfigError: It is not there, or messages cannot be kept; or there is no folder of groups.
         """
         self._settings = settings
+        if settings.groups_dir is not None and not settings.groups_dir.is_dir():
+            raise ConfigError(f"groups_dir: {settings.groups_dir} is not a directory")
         if not settings.xmit:
             return
         if not (os.path.isfile(settings.sendmail[0]) and os.access(settings.sendmail[0], os.X_OK)):
@@ -62,6 +66,11 @@ class Xtnd:
             yield Command("LAST", last, IN_TRANSACTION)
         if settings.xlst:
             yield Command("XTND XLST", xlst, IN_TRANSACTION, arity=range(1, 3))
+        if settings.groups_dir is not None:
+            boards = BulletinBoards(Folder(settings.groups_dir))
+            yield Command("XTND BBOARDS", boards.bboards, IN_TRANSACTION, arity=range(2))
+            yield Command("XTND ARCHIVE", boards.archive, IN_TRANSACTION, arity=range(1, 2))
+            yield Command("XTND X-BBOARDS", boards.x_bboards, IN_TRANSACTION, arity=range(1, 2))
         if settings.xmit:
             yield Command("XTND XMIT", Submission(settings).xmit, IN_TRANSACTION)
 

@@ -23,6 +23,11 @@ class Settings(PluginSettings):
 
     last: bool = Field(default=True, description="Offer LAST (RFC 1460).")
     xlst: bool = Field(default=True, description="Offer XTND XLST, which lists a header field of all messages.")
+    groups_dir: ConfigPath | None = Field(
+        default=None,
+        description="Folder with the maildrops and archives of groups (RFC 1082): mbox files NAME and NAME.archive. "
+        "Without it, XTND BBOARDS, ARCHIVE and X-BBOARDS are not offered.",
+    )
     xmit: bool = Field(
         default=False,
         description="Offer XTND XMIT: whoever has logged in may send mail, which is handed to the program in sendmail.",

@@ -19,6 +19,7 @@ class German(English):
         errors.InvalidResponse.wire_text: "keine gültige Antwort",
         errors.ExchangeCancelled.wire_text: "Anmeldung abgebrochen",
         errors.NoSuchMessage.wire_text: "keine solche Nachricht",
+        errors.ReadOnly.wire_text: "dieses Postfach kann nur gelesen werden",
         errors.AuthenticationFailed.wire_text: "Benutzername oder Passwort nicht angenommen",
         errors.MaildropInUse.wire_text: "Postfach ist gesperrt: eine andere Sitzung benutzt es",
         errors.LoginDelayed.wire_text: "die kürzeste Zeit zwischen zwei Anmeldungen ist noch nicht um",
