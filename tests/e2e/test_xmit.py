@@ -15,6 +15,7 @@ from popframe.testing import MailSite, RawClient, ServerProcess, SystemUsers
 
 from .inetd_room import started
 from .isolated_site import HASH, PASSWORD, Site, until
+from .test_tls_isolation import TlsIsolation
 
 needs_users = pytest.mark.skipif(not SystemUsers.is_possible(), reason="needs root: makes users")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a server that becomes each user")
@@ -32,7 +33,8 @@ BODY = (
 
 PROBE = """#!/bin/sh
 cat > {folder}/sent.$$
-{{ id -u; id -g; id -G; grep NoNewPrivs /proc/self/status; env; ls /proc/self/fd; }} > {folder}/seen.$$
+exec > {folder}/seen.$$
+id -u; id -g; id -G; grep -e NoNewPrivs -e SigBlk -e SigIgn /proc/self/status; env; ls /proc/self/fd
 mv {folder}/seen.$$ {folder}/seen
 """
 
@@ -148,9 +150,11 @@ def test_the_mailer_is_the_user_and_has_nothing_else(site: Site) -> None:
     seen = (site.folder / "seen").read_text().split("\n")
     (sent,) = site.folder.glob("sent.*")
 
-    assert seen[:4] == [uid, uid, uid, "NoNewPrivs:\t0"]
+    assert seen[:4] == [uid, uid, uid, "SigBlk:\t0000000000000000"]
+    assert int(seen[4].split()[1], 16) & ~1 == 0  # SIGHUP alone is ignored, as by anything that a server starts
+    assert seen[5] == "NoNewPrivs:\t0"
     assert seen[-5:] == ["0", "1", "2", "3", ""]  # the last is the folder that ls reads
-    assert {line.partition("=")[0] for line in seen[4:-5]} <= {
+    assert {line.partition("=")[0] for line in seen[6:-5]} <= {
         *("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER", "PWD", "OLDPWD", "SHLVL", "_"),
     }
     assert sent.stat().st_uid == site.uids["alice"]
@@ -198,6 +202,26 @@ def test_everything_sent_ahead_of_the_login(site: Site) -> None:
     assert [line[:3] for line in lines] == [b"+OK"] * 6
     assert lines[-3] == b"+OK message sent"
     assert lines[-2].startswith(b"+OK 2 ")
+
+
+@needs_root
+def test_twenty_megabytes_under_tls(folder: Path) -> None:
+    """Through the front, which keeps the TLS, to the process that is the user: every octet."""
+    made = TlsIsolation(folder)
+    (folder / "sendmail").write_text(PROBE.format(folder=folder))
+    (folder / "sendmail").chmod(0o755)
+    text = made.site.configuration.read_text().replace('"store_mbox"]', '"store_mbox", "xtnd"]')
+    table = f'[plugin.xtnd]\nxmit = true\nsendmail = ["{folder}/sendmail"]\nspool_dir = "{folder}"\n'
+    made.site.configuration.write_text(text + table + "trace_header = false\n")
+    message = b"To: bob\r\n\r\n" + b"".join(b"%d %b\r\n" % (n, b"x" * 980) for n in range(20_000))
+    with made.server, made.logged_in("alice") as client:
+        client.ask("XTND XMIT")
+        client.send(message + b".\r\n")
+        assert client.line() == b"+OK message sent\r\n"
+        assert client.ask("QUIT").startswith(b"+OK")
+    (sent,) = folder.glob("sent.*")
+
+    assert sent.read_bytes() == message.replace(b"\r\n", b"\n")
 
 
 def test_virtual_users_send_only_where_the_site_wants_it(site_of_virtual_users: MailSite) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from popframe.testing import EngineServer, client_octets, cut_at, in_one_piece, octet_by_octet, play, read_transcript
 from popframe_xtnd import Settings, Xtnd
+from popframe_xtnd.listing import MAX_HEADER_OCTETS, header
 
 PATHS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 
@@ -31,3 +35,22 @@ def test_each_command_can_be_switched_off() -> None:
     rows = Xtnd(Settings(last=False, xlst=False)).popframe_register_commands()
 
     assert [row.verb for row in rows] == ["RPOP"]
+
+
+@given(st.lists(st.sampled_from([b"a: b", b"\n", b"\r\n", b"\r", b" c"]), max_size=12), st.integers(1, 5))
+def test_a_header_is_found_however_a_store_cuts_a_message(words: list[bytes], size: int) -> None:
+    """It ends at the first line that is empty."""
+    message = b"".join(words)
+    pieces = (message[start : start + size] for start in range(0, len(message), size))
+    whole = header(iter([message]))
+
+    assert header(pieces).rstrip(b"\r\n") == whole.rstrip(b"\r\n")
+    assert message.startswith(whole)
+    assert not re.search(rb"\n\r?\n", whole)
+
+
+def test_a_header_that_does_not_end_is_cut() -> None:
+    """Memory is bounded, whatever a message is."""
+    endless = iter(lambda: b"x" * 65_536, b"")
+
+    assert len(header(endless)) == MAX_HEADER_OCTETS
