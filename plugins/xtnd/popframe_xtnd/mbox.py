@@ -37,7 +37,7 @@ class Found:
     Attributes:
         mark: Offset of its From_ line.
         start: Offset behind that; 0 while it has not ended.
-        text: Offset behind its header.
+        text: Offset behind its header, of the blank line.
         end: Offset behind its last octet.
         octets: Size as sent, with CRLF line ends.
         digest: Of From_ line and header.
@@ -77,14 +77,14 @@ class _Scanner:
         self._after_cr = piece.endswith(b"\r")
 
     def _take_for(self, message: Found, piece: bytes, *, is_blank: bool) -> None:
+        if is_blank and message.start and not message.text:
+            message.text = self._position - len(piece)
         if not message.text:
             self._digest.update(piece)
         if not message.start:
             if piece.endswith(b"\n"):
                 message.start = self._position
             return
-        if is_blank and not message.text:
-            message.text = self._position
         is_bare = piece.endswith(b"\n") and not (piece.endswith(b"\r\n") or (piece == b"\n" and self._after_cr))
         message.octets += len(piece) + is_bare
 

@@ -288,3 +288,17 @@ def test_a_message_that_is_torn_off_is_not_sent_whole() -> None:
     with pytest.raises(TemporaryFailure):
         maildrop.read_message(0)
     maildrop.close()
+
+
+def test_a_unique_id_does_not_depend_on_what_stands_behind_a_message(client: EngineTransport, folder: Path) -> None:
+    """X-025: the last message may have no blank line behind it, until another one comes."""
+    (folder / "system").write_bytes(FROM_LINE + b"Subject: no text\n")
+    client.ask("XTND BBOARDS system")
+    before = client.ask("UIDL 1", "LIST 1")
+    with (folder / "system").open("ab") as file:
+        file.write(b"\n" + PLAIN)
+    client.ask("XTND BBOARDS system")
+
+    assert client.ask("UIDL 1", "LIST 1") == before
+    assert client.ask("RETR 1") == b"+OK 18 octets\r\nSubject: no text\r\n.\r\n"
+    assert client.ask("RETR 2").endswith(b"text 1\r\n.\r\n")
