@@ -280,7 +280,7 @@ def driven(kept: Kept, idle: float) -> tuple[socket.socket, threading.Thread, En
 
 
 def test_a_client_that_trickles_a_body_is_timed_out() -> None:
-    """RFC 1939 section 3: octets alone do not reset the timer."""
+    """H-053: octets alone do not reset the timer (RFC 1939 section 3)."""
     kept = Kept()
     client, thread, _ = driven(kept, idle=1.5)
     with client:
