@@ -24,6 +24,8 @@ POLL_SECONDS = 0.1
 GRACE_SECONDS = 2.0
 """From SIGTERM to SIGKILL, and from that to giving up on a process that even so does not end."""
 
+END_POLL_SECONDS = 0.02
+
 PRIVATE_UMASK = 0o077
 
 
@@ -106,10 +108,23 @@ def _listen(process: subprocess.Popen[bytes], reading: int, deadline: float) -> 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and all that it has started in its session."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(OSError):  # it has just ended, or become somebody else
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-            return
+    """End the program and all that it has started in its session.
+
+    Its status is taken last: until then nobody else can have its number.
+    """
+    _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while not _has_ended(process) and time.monotonic() < deadline:
+        time.sleep(END_POLL_SECONDS)
+    _signal(process, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(OSError):  # it has become somebody else
+        os.killpg(process.pid, number)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
