@@ -34,6 +34,9 @@ QUICK_SECONDS = 1.0
 
 OTHERS = 5
 
+SETTLE_SECONDS = 1.0
+"""How long a server may take to end what a session needed."""
+
 
 @pytest.fixture
 def user() -> Iterator[str]:
@@ -101,6 +104,8 @@ def test_hundreds_of_logins_that_hang_keep_nobody_else_out(
     """All of them at the same time; others log in as if there were none, and when their time is over, all is gone."""
     with site_of(user, service, isolation) as site:
         server = site.start()
+        seconds_of_a_session(server.addresses[0], user)  # whatever is started late is there then
+        time.sleep(SETTLE_SECONDS)
         idle = len(descendants_of(server.pid))
         hung: list[RawClient] = []
         try:
@@ -120,7 +125,7 @@ def test_hundreds_of_logins_that_hang_keep_nobody_else_out(
 
         assert replies == [b"-ERR [SYS/TEMP] temporary problem on the server, try again later\r\n"] * HUNG
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in programs), "what the modules ran has ended")
-        until(lambda: len(descendants_of(server.pid)) == idle, "no process is left over")
+        until(lambda: len(descendants_of(server.pid)) <= idle, "no process is left over")
         assert server.count_in_log(f"no answer from PAM within {ATTEMPT_SECONDS} s") >= HUNG
         assert seconds_of_a_session(server.addresses[0], user) < QUICK_SECONDS
 

@@ -353,6 +353,7 @@ def test_strangers_get_the_same_salt_from_the_next_process(scram_site: MailSite)
 # --- a plugin's mechanism
 
 
+@pytest.mark.checkout
 def test_the_mechanism_of_the_document_works(site: MailSite) -> None:
     """Whoever copies it from docs/plugins.md can log in by it, and nobody without its proof."""
     examples = re.findall(r"```python\n(.*?)```", TICKETS.read_text("utf-8"), re.DOTALL)
