@@ -39,6 +39,7 @@ from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel
 from popframe.server.isolation.session import Admission, UserBackend, UserConnection
 from popframe.server.master import Master
 from popframe.server.service import Service
+from popframe.server.session_log import SessionLog
 from popframe.server.transport import Transport
 from popframe.testing import RawClient
 
@@ -216,7 +217,7 @@ class WarmProcess:
             with contextlib.suppress(OSError):
                 admission.teach.send(proven, socket.MSG_DONTWAIT)
         channel.send_account(account.username)
-        if channel.may_open():
+        if channel.receive_open() is not None:
             order = pickle.dumps((request.session_id, request.peer, account))
             socket.send_fds(self._given, [order], [channel.fileno(), admission.connection.fileno()])
         os._exit(0)
@@ -243,7 +244,7 @@ class WarmProcess:
         session_id: str, peer: Peer, account: Account, channel: Channel, transport: socket.socket, service: Service
     ) -> None:
         login = opened(service.hooks, peer, account)
-        session = Session(peer, UserBackend(session_id, peer), service.policy, service.table)
+        session = Session(peer, UserBackend(SessionLog(session_id, peer)), service.policy, service.table)
         session.continue_from(login)
         channel.send_ready()
         going_on = channel.receive_go_on()

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from popframe.config import AbuseSettings, LoginSettings, LogSettings, Pop3Settings, ProxySettings, ServerSettings
+from popframe.config import (
+    AbuseSettings,
+    LoginSettings,
+    LogSettings,
+    Pop3Settings,
+    ProxySettings,
+    ServerSettings,
+    TraceSettings,
+)
 from popframe.config.tls import CertificateSettings, TlsSettings
 from popframe.server import startup
 
@@ -93,6 +101,7 @@ def test_plugins_of_the_guide_can_be_imported(example: str) -> None:
         ("abuse", AbuseSettings),
         ("pop3", Pop3Settings),
         ("log", LogSettings),
+        ("trace", TraceSettings),
     ],
 )
 def test_every_setting_is_documented_as_it_is(table: str, model: type[BaseModel]) -> None:

@@ -7,6 +7,7 @@ from popframe.config.output import dump, json_schema
 from popframe.config.problem import InvalidConfiguration, Problem
 from popframe.config.proxy import ProxySettings
 from popframe.config.settings import ConfigPath, LogSettings, PluginSettings, Pop3Settings, ServerSettings
+from popframe.config.trace import TraceSettings
 from popframe.config.validation import Configuration, UnknownSettings, validate
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Problem",
     "ProxySettings",
     "ServerSettings",
+    "TraceSettings",
     "UnknownSettings",
     "dump",
     "json_schema",

@@ -26,7 +26,7 @@ def dump(configuration: Configuration) -> str:
     document = tomlkit.document()
     document.add(tomlkit.comment(f"in effect from {configuration.path}; secrets are masked"))
     document["plugins"] = list(configuration.plugins)
-    for name in ("server", "log", "pop3", "login", "tls", "proxy", "abuse"):
+    for name in ("server", "log", "pop3", "login", "tls", "proxy", "abuse", "trace"):
         document[name] = _plain(getattr(configuration, name))
     tables = {name: _plain(settings) for name, settings in configuration.plugin_settings.items() if settings}
     if tables:

@@ -253,6 +253,15 @@ class LogSettings(CoreSettings):
     syslog_facility: Facility = Field(
         default="mail", description="Facility of the lines, for target 'syslog' (RFC 5424 section 6.2.1)."
     )
+    syslog_priority: Literal["info", "notice"] = Field(
+        default="info",
+        description="Priority of lines of level info, for target 'syslog'; popper's was 'notice'. Other levels have "
+        "the priority of their name.",
+    )
+    refused_replies: bool = Field(
+        default=False,
+        description="Write a line reply-refused for every '-ERR', at level info; else only at level debug.",
+    )
 
     @field_validator("syslog_address")
     @classmethod

@@ -25,6 +25,7 @@ from popframe.config.problem import InvalidConfiguration, Problem
 from popframe.config.proxy import ProxySettings
 from popframe.config.settings import CoreSettings, Filled, LogSettings, Pop3Settings, ServerSettings
 from popframe.config.tls import TlsSettings
+from popframe.config.trace import TraceSettings
 from popframe.suggestion import suggest
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -47,6 +48,9 @@ class RootTable(CoreSettings):
     )
     abuse: AbuseSettings = Field(
         default_factory=AbuseSettings, description="Wrong passwords, and too many of anything."
+    )
+    trace: TraceSettings = Field(
+        default_factory=TraceSettings, description="Whose sessions are written down command by command."
     )
     plugin: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="One table for each plugin that has settings: [plugin.NAME]."
@@ -77,6 +81,7 @@ class Configuration:
         tls: Table ``[tls]``.
         proxy: Table ``[proxy]``.
         abuse: Table ``[abuse]``.
+        trace: Table ``[trace]``.
         plugin_settings: By name of the plugin, the validated ``[plugin.NAME]``; None for a plugin without settings.
     """
 
@@ -89,6 +94,7 @@ class Configuration:
     tls: TlsSettings
     proxy: ProxySettings
     abuse: AbuseSettings
+    trace: TraceSettings
     plugin_settings: Mapping[str, BaseModel | None]
 
 
@@ -130,6 +136,7 @@ def validate(
         tls=root.tls,
         proxy=root.proxy,
         abuse=root.abuse,
+        trace=root.trace,
         plugin_settings=MappingProxyType(plugin_settings),
     )
 

@@ -89,6 +89,7 @@ class HookBackend:
         place: Place,
         door: Doorkeeper,
         mechanisms: Mapping[str, Mechanism] = NO_MECHANISMS,
+        log: SessionLog | None = None,
     ) -> None:
         """Serve one session.
 
@@ -100,6 +101,7 @@ class HookBackend:
             place: Where it is counted.
             door: Who is asked before that.
             mechanisms: What exchanges are begun with, by name.
+            log: What is told of it; by default the lines of the log alone.
         """
         self.session_id = session_id
         self.peer = peer
@@ -109,7 +111,7 @@ class HookBackend:
         self.doorkeeper = door
         self.mechanisms = mechanisms
         self._held: tuple[SessionHold, ...] = ()
-        self._log = SessionLog(session_id, peer)
+        self.log = log or SessionLog(session_id, peer)
 
     def close(self) -> None:
         """End what plugins have begun with the login; called when the session is over."""
@@ -138,7 +140,7 @@ class HookBackend:
 
     def report_error(self, doing: str, error: Exception) -> None:
         """Log what the client is not told."""
-        self._log.report_error(doing, error)
+        self.log.report_error(doing, error)
 
     # --- for exchanges too
 
@@ -227,7 +229,7 @@ class HookBackend:
         fields["mechanism"] = attempt.mechanism
         if authorization:
             fields["as"] = authorization
-        self._log.tell("login-failed", fields, level)
+        self.log.tell("login-failed", fields, level)
         told = (attempt.session_id, attempt.peer, attempt.username, code, reason)
         self.hooks.login_failed(LoginFailure(*told, attempt.mechanism, attempt.password_digest))
 
@@ -269,6 +271,6 @@ class HookBackend:
         tls = attempt.peer.tls
         protected = "no" if tls is None else f"{tls.version}/{tls.cipher}"
         who: dict[str, object] = {"user": account.username, **({"master": master} if master else {})}
-        self._log.tell("login", {**who, "tls": protected, "mechanism": attempt.mechanism})
+        self.log.tell("login", {**who, "tls": protected, "mechanism": attempt.mechanism})
         told = (attempt.session_id, attempt.peer, attempt.username, account, attempt.mechanism, attempt.password_digest)
         self.hooks.login_succeeded(LoginSuccess(*told))

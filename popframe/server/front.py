@@ -64,6 +64,8 @@ class Front:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         threading.stack_size(THREAD_STACK_OCTETS)
+        if self._service.observation is not None:
+            self._service.observation.check()
         for listener in self._listeners:
             self._start_thread(listener)
         is_retired = False

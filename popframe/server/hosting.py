@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from popframe.config import AbuseSettings
-from popframe.engine import Session
 from popframe.model import Peer, SessionSummary
 from popframe.server.abuse.guard import LoginGuard
 from popframe.server.abuse.memory import AttemptMemory
@@ -19,9 +19,13 @@ from popframe.server.backend import Doorkeeper, HookBackend, Place
 from popframe.server.connection import Connection
 from popframe.server.isolation.backend import GateBackend
 from popframe.server.log import log_event
+from popframe.server.observation.observers import Observation
+from popframe.server.observation.session import Observer, session_for
+from popframe.server.observation.trace import SessionTrace
 from popframe.server.sasl.timestamp import timestamp
 from popframe.server.scoreboard import FrontBoard, TooManyConnections
 from popframe.server.service import Limits, Service
+from popframe.server.session_log import SessionLog
 from popframe.server.transport import HandshakeFailed, Transport
 
 _logger = logging.getLogger("popframe.server")
@@ -90,12 +94,13 @@ class HostedSession:
         place = Place(post.board, self._slot, limits.per_user)
         transport = Transport(connection)
         door = Doorkeeper(post.guard, post.spacing, Patience(connection).wait)
-        backend = HookBackend(session_id, peer, service.hooks, service.rules, place, door, service.mechanisms)
+        log, trace, observers = _observed(session_id, peer, service.observation)
+        backend = HookBackend(session_id, peer, service.hooks, service.rules, place, door, service.mechanisms, log)
         if service.door is not None:
-            backend = GateBackend(backend, service.door, transport)
+            backend = GateBackend(backend, service.door, transport, trace)
         self._backend = backend
         stamp = timestamp() if service.policy.offers_apop else ""
-        self._session = Session(peer, backend, service.policy, service.table, stamp)
+        self._session = session_for(peer, backend, service.policy, service.table, stamp, observers)
         self.connection = Connection(
             transport, self._session, service.timers, service.certificates, speaks_tls=speaks_tls
         )
@@ -118,6 +123,17 @@ class HostedSession:
             summary = self._session.summary(self._id, time.monotonic() - self._started)
             self._hooks.session_ended(summary)
             _log_end(summary)
+
+
+def _observed(
+    session_id: str, peer: Peer, observation: Observation | None
+) -> tuple[SessionLog, SessionTrace | None, Sequence[Observer]]:
+    """Return a session's log, its trace if it may have one, and who looks at it."""
+    if observation is None:
+        return SessionLog(session_id, peer), None, ()
+    trace = None if observation.tracer is None else observation.tracer.begin(session_id, peer)
+    log = observation.log(session_id, peer, trace)
+    return log, trace, observation.observers(log, trace)
 
 
 def _place_on(post: Post, peer: Peer, limits: Limits, slot: int | None) -> int:

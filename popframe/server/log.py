@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 LOGGER_NAME = "popframe"
 """Parent of every logger of the project; plugins log below it."""
@@ -49,6 +49,12 @@ def log_event(name: str, fields: Mapping[str, object], level: int = logging.INFO
         _logger.handle(_logger.makeRecord(LOGGER_NAME, level, "", 0, name, (), None, extra={FIELDS: fields}))
 
 
+def formatted(name: str, fields: Mapping[str, object], line_format: Literal["text", "json"]) -> str:
+    """Return the line of an event, for a file that is not the log."""
+    record = _logger.makeRecord(LOGGER_NAME, logging.INFO, "", 0, name, (), None, extra={FIELDS: fields})
+    return (JsonFormatter() if line_format == "json" else TextFormatter(with_time=True)).format(record)
+
+
 def is_set_up() -> bool:
     """Tell whether the events have a place already."""
     return bool(_logger.handlers)
@@ -71,6 +77,7 @@ def set_up(
     level: str,
     syslog_address: str = "/dev/log",
     syslog_facility: str = "mail",
+    syslog_priority: str = "info",
 ) -> None:
     """Send the events of this process and its children to their place; what was set up before is replaced.
 
@@ -78,7 +85,7 @@ def set_up(
         OSError: There is no system log at that address.
     """
     if target == "syslog":
-        _send_to(_syslog(syslog_address, syslog_facility), line_format, level, has_clock=True)
+        _send_to(_syslog(syslog_address, syslog_facility, syslog_priority), line_format, level, has_clock=True)
     else:
         _send_to(logging.StreamHandler(sys.stderr), line_format, level)
 
@@ -88,11 +95,12 @@ def set_up_syslog_or_none(
     level: str = "info",
     syslog_address: str = "/dev/log",
     syslog_facility: str = "mail",
+    syslog_priority: str = "info",
 ) -> None:
     """Send the events to the system log; where there is none, nowhere."""
     handler: logging.Handler
     try:
-        handler = _syslog(syslog_address, syslog_facility)
+        handler = _syslog(syslog_address, syslog_facility, syslog_priority)
     except OSError:
         handler = logging.NullHandler()
     _send_to(handler, line_format, level, has_clock=True)
@@ -133,11 +141,14 @@ def _connectable(address: str) -> None:
                 return
 
 
-def _syslog(address: str, facility: str) -> logging.Handler:
+def _syslog(address: str, facility: str, priority: str) -> logging.Handler:
     import logging.handlers  # some milliseconds that whoever has no use for it need not wait
 
+    class Handler(logging.handlers.SysLogHandler):
+        priority_map: ClassVar[dict[str, str]] = {**logging.handlers.SysLogHandler.priority_map, "INFO": priority}
+
     _connectable(address)  # the handler itself would say nothing, then and later
-    handler = logging.handlers.SysLogHandler(address, facility=facility)
+    handler = Handler(address, facility=facility)
     handler.append_nul = False  # a NUL at the end of each line is what only very old daemons want
     handler.ident = "popframe: "
     return handler

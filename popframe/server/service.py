@@ -16,6 +16,7 @@ from popframe.extension import Mechanism
 from popframe.plugins import Hooks
 from popframe.server.client_name import ClientNames
 from popframe.server.connection import Timers
+from popframe.server.observation.observers import Observation
 from popframe.server.sasl.mechanisms import by_name, offered_mechanisms, offers_apop
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Service:
         door: The way to the gate; None where one process serves all users.
         proxies: Who may say whose connections they bring; None where nobody may.
         client_names: Looks up the names of clients; None where nobody wants to know.
+        observation: What is written of sessions command by command; None where that is nothing.
         certificates: What TLS needs; None where there is none, and in processes that make no handshake.
     """
 
@@ -84,6 +86,7 @@ class Service:
     door: GateDoor | None = None
     proxies: Proxies | None = None
     client_names: ClientNames | None = None
+    observation: Observation | None = None
     certificates: Certificates | None = None
 
 
@@ -125,6 +128,7 @@ def service_of(configuration: Configuration, hooks: Hooks, door: GateDoor | None
         mechanisms=by_name(mechanisms, with_apop=with_apop),
         door=door,
         client_names=ClientNames() if server.look_up_client_names else None,
+        observation=Observation.configured(configuration),
     )
 
 

@@ -89,6 +89,7 @@ def check(path: Path) -> CheckedConfiguration:
         tls=configuration.tls,
         proxy=configuration.proxy,
         abuse=configuration.abuse,
+        trace=configuration.trace,
         plugin_settings=configuration.plugin_settings,
         found=tuple(found.values()),
     )
@@ -153,7 +154,14 @@ def set_up_log(configuration: Configuration) -> None:
     """
     settings = configuration.log
     try:
-        log.set_up(settings.target, settings.format, settings.level, settings.syslog_address, settings.syslog_facility)
+        log.set_up(
+            settings.target,
+            settings.format,
+            settings.level,
+            settings.syslog_address,
+            settings.syslog_facility,
+            settings.syslog_priority,
+        )
     except OSError as error:
         raise ConfigError(
             f"log.syslog_address: no system log at {settings.syslog_address}: {error.strerror}"

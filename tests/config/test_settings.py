@@ -19,6 +19,7 @@ from popframe.config import (
     Problem,
     ProxySettings,
     ServerSettings,
+    TraceSettings,
 )
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -27,6 +28,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "pop3": Pop3Settings,
     "login": LoginSettings,
     "proxy": ProxySettings,
+    "trace": TraceSettings,
 }
 ALL_FIELDS = [(table, name) for table, model in TABLES.items() for name in model.model_fields]
 
@@ -94,6 +96,11 @@ def test_defaults_are_valid() -> None:
          "error, info)"),
         ('log.syslog_address = "dev/log"', "log.syslog_address", "must be an absolute path"),
         ('log.syslog_facility = "news"', "log.syslog_facility", None),
+        ('log.syslog_priority = "debug"', "log.syslog_priority", "'debug' is not allowed (allowed: info, notice)"),
+        ('trace.networks = ["192.0.2.1/24"]', "trace.networks[0]", "'192.0.2.1/24' has bits behind its prefix; the "
+         "network is '192.0.2.0/24'"),
+        ('trace.users = [""]', "trace.users[0]", None),
+        ("trace.bodies = true", "trace.bodies", "needs file: messages are not written into the log"),
         ('pop3.greeting = "welcome <1@h>"', "pop3.greeting", "must not hold '<': clients would take it for APOP's "
          "timestamp banner (RFC 1939 section 7)"),
         ('pop3.greeting = "[SYS] hello"', "pop3.greeting", "must not begin with '[': clients would take it for a "

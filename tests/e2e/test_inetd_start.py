@@ -165,11 +165,12 @@ def test_debugging_traces_commands_without_secrets_or_mail(site: MailSite) -> No
         client.socket.sendall(b"RETR 1\r\nRETR 9\r\nQUIT\r\n")
         client.lines.read()
         errors = client.errors()
-    traced = re.findall(r' command session=\w+-1 command=("[^"]*"|\S+) reply="([^"]*)"', errors)
+    traced = re.findall(r' command session=\w+-1 address=\S+ command=("[^"]*"|\S+) reply="([^"]*)"', errors)
 
     assert traced == [
-        ("****", "-ERR (not a command in this state)"),
-        ("STAT", "-ERR (not a command in this state)"),
+        ("(connection)", "+OK POP3 server ready"),
+        ("****", "-ERR unknown command"),
+        ("STAT", "-ERR command not valid in this state"),
         ('"USER alice"', "+OK send PASS"),
         ('"PASS ****"', f"+OK maildrop has 2 messages ({octets_of(MESSAGES)} octets)"),
         ('"RETR 1"', f"+OK {octets_of(MESSAGES[:1])} octets"),

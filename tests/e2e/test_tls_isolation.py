@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -179,6 +180,27 @@ def test_a_client_that_reads_nothing_is_cut_off(tls: TlsIsolation) -> None:
         until(lambda: not tls.site.processes_of("alice"), "the session's process ends")
         tls.server.wait_for_log("outcome=timed-out")
     assert LINE in spool.read_bytes()
+
+
+def test_a_long_trace_does_not_hold_up_the_relay(folder: Path) -> None:
+    """The front takes the lines of the trace from the process of the user while it moves the octets of the client."""
+    made = TlsIsolation(folder)
+    traces = folder / "traces"
+    traces.mkdir()
+    os.chown(traces, pwd.getpwnam("nobody").pw_uid, -1)
+    with made.site.configuration.open("a") as configuration:
+        configuration.write('[trace]\nall_sessions = true\nbodies = true\nfile = "traces/trace"\n')
+    lines = 20_000
+    made.site.mail.joinpath("alice").write_bytes(FROM_LINE + b"Subject: long\n\n" + LINE * lines)
+    with made.server, made.logged_in("alice") as client:
+        assert client.ask("RETR 1").startswith(b"+OK")
+        assert client.body().count(b"x\r\n") == lines
+        assert client.ask("QUIT").startswith(b"+OK")
+        made.server.wait_for_log(" outcome=quit")
+        text = (traces / "trace").read_text()
+
+    assert text.count(f" line={LINE.decode().strip()}\n") == lines
+    assert " trace-ended " in text
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half"])

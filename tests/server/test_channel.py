@@ -17,6 +17,7 @@ from popframe.extension import Challenge
 from popframe.model import Outcome, Peer, PlainCredentials, SessionSummary
 from popframe.proof import Proven
 from popframe.server.isolation.channel import MAX_MESSAGE_OCTETS, Channel, FrontGone, LoginRequest
+from popframe.server.observation.trace import TraceScope
 
 Ends = tuple[Channel, Channel]
 
@@ -86,7 +87,7 @@ def test_a_process_that_dies_is_noticed(ends: Ends) -> None:
     with pytest.raises(TemporaryFailure, match="has died"):
         front.receive_account(5)
     with pytest.raises(TemporaryFailure, match="is gone"):
-        front.send_open()
+        front.send_open(TraceScope.COMMANDS)
     assert front.receive_summary() is None
 
 
@@ -103,8 +104,8 @@ def test_a_session_goes_its_way(ends: Ends, negotiated: Negotiated) -> None:
     unread = bytes(range(256)) * 256
     process.send_account("alice")
     assert front.receive_account(5) == ("alice", "")
-    front.send_open()
-    assert process.may_open()
+    front.send_open(TraceScope.COMMANDS)
+    assert process.receive_open() is TraceScope.COMMANDS
     process.send_ready()
     front.receive_ready(5)
     front.send_go_on(negotiated, unread)
@@ -115,12 +116,38 @@ def test_a_session_goes_its_way(ends: Ends, negotiated: Negotiated) -> None:
     assert front.receive_summary() == summary
 
 
+@pytest.mark.parametrize("scope", TraceScope)
+def test_the_front_says_how_much_of_a_session_is_traced(ends: Ends, scope: TraceScope) -> None:
+    """Together with the leave to open the maildrop."""
+    front, process = ends
+    front.send_open(scope)
+
+    assert process.receive_open() is scope
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_lines_of_a_trace_come_before_the_summary(ends: Ends, is_wanted: bool) -> None:
+    """Taken in their order, or left; a process that nobody listens to any more goes on."""
+    front, process = ends
+    lines: list[tuple[str, object]] = []
+    summary = SessionSummary("s", Peer("::1", 1), "alice", Outcome.QUIT, 1.5)
+    process.send_trace("command", {"command": "STAT"})
+    process.send_trace("command", {"command": "QUIT"})
+    process.send_summary(summary)
+
+    assert front.receive_summary((lambda *line: lines.append(line)) if is_wanted else None) == summary
+    expected = [("command", {"command": "STAT"}), ("command", {"command": "QUIT"})]
+    assert lines == (expected if is_wanted else [])
+    front.close()
+    process.send_trace("command", {"command": "NOOP"})
+
+
 def test_a_front_that_wants_no_more_is_understood(ends: Ends) -> None:
     """A limit was reached, or the front is gone."""
     front, process = ends
     front.close()
 
-    assert not process.may_open()
+    assert process.receive_open() is None
     assert process.receive_go_on() is None
 
 
@@ -169,7 +196,7 @@ def test_a_refusal_says_whom_the_exchange_was_about(ends: Ends) -> None:
 
 def test_a_front_that_is_gone_is_no_response() -> None:
     """Nor is anything else that a front says at the wrong time."""
-    for act in (Channel.close, Channel.send_open, Channel.send_stop):
+    for act in (Channel.close, lambda front: front.send_open(TraceScope.NOTHING), Channel.send_stop):
         ours, theirs = Channel.pair()
         other = Channel(theirs)
         act(ours)

@@ -29,7 +29,6 @@ from popframe.server.connection import Connection
 from popframe.server.hosting import HostedSession, Post
 from popframe.server.inetd.client import Client
 from popframe.server.inetd.switches import Switches, bulletin_settings
-from popframe.server.inetd.trace import TracedTable
 from popframe.server.listener import set_connection_options
 from popframe.server.log import log_event
 from popframe.server.sasl.mechanisms import may_offer_scram
@@ -84,8 +83,6 @@ def _serve(
         if gate is None:
             privilege.become(run_as)
         service = _service(configuration, prepared, None if gate is None else gate.door)
-        if switches.is_traced:
-            service = replace(service, table=TracedTable(service.table, session_id))
         gc.freeze()  # what the start has made stays; before the fork, so that it holds for the process of the user too
         gc.enable()
         if gate is not None:
@@ -160,6 +157,12 @@ def _set_up_log(configuration: CheckedConfiguration, switches: Switches, client:
         except OSError as error:
             raise ConfigError(f"-t: cannot write to {switches.trace_file}: {error.strerror}") from error
     elif settings.target == "stderr" and client.had_errors:
-        log.set_up_syslog_or_none(settings.format, settings.level, settings.syslog_address, settings.syslog_facility)
+        log.set_up_syslog_or_none(
+            settings.format,
+            settings.level,
+            settings.syslog_address,
+            settings.syslog_facility,
+            settings.syslog_priority,
+        )
     else:
         startup.set_up_log(configuration)

@@ -41,19 +41,20 @@ class Switches:
 
     def applied_to(self, configuration: CheckedConfiguration) -> CheckedConfiguration:
         """Return the configuration with the settings that these stand for."""
-        server, log = configuration.server, configuration.log
+        server, log, trace = configuration.server, configuration.log, configuration.trace
         if self.idle_seconds is not None:
             timeout = {"idle_timeout_seconds": self.idle_seconds or MAX_TIMEOUT_SECONDS}
             server = server.model_copy(update={"allow_short_idle_timeout": True, **timeout})
         if self.is_traced:
             log = log.model_copy(update={"level": "debug"})
+            trace = trace.model_copy(update={"all_sessions": True, "file": None, "bodies": False})
         elif self.has_statistics and log.level in QUIET_LEVELS:
             log = log.model_copy(update={"level": "info"})
         settings = dict(configuration.plugin_settings)
         bulletins = bulletin_settings(configuration)
         if self.bulletin_directory is not None and bulletins is not None:
             settings[BULLETIN_PLUGIN] = bulletins.model_copy(update={"folder": self.bulletin_directory})
-        return replace(configuration, server=server, log=log, plugin_settings=settings)
+        return replace(configuration, server=server, log=log, trace=trace, plugin_settings=settings)
 
 
 def bulletin_settings(configuration: CheckedConfiguration) -> BaseModel | None:

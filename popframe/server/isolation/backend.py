@@ -24,6 +24,7 @@ from popframe.server.admission import Admitted
 from popframe.server.backend import HookBackend
 from popframe.server.isolation.channel import Channel, LoginRequest
 from popframe.server.isolation.relay import Relay
+from popframe.server.observation.trace import Trace, TraceScope, Write
 from popframe.server.sasl.exchange import Run
 from popframe.server.service import GateDoor
 from popframe.server.transport import Transport
@@ -32,19 +33,28 @@ from popframe.server.transport import Transport
 class GateBackend(HookBackend):
     """One session's way to the gate."""
 
-    def __init__(self, local: HookBackend, door: GateDoor, transport: Transport) -> None:
+    def __init__(self, local: HookBackend, door: GateDoor, transport: Transport, trace: Trace | None = None) -> None:
         """Ask the gate, where the other backend would ask the plugins.
 
         Args:
             local: What is known of the session, and how it is counted.
             door: The way to the gate.
             transport: What is handed over after a login.
+            trace: What is written of the session; None when it will not be traced.
         """
         super().__init__(
-            local.session_id, local.peer, local.hooks, local.rules, local.place, local.doorkeeper, local.mechanisms
+            local.session_id,
+            local.peer,
+            local.hooks,
+            local.rules,
+            local.place,
+            local.doorkeeper,
+            local.mechanisms,
+            local.log,
         )
         self._door = door
         self._transport = transport
+        self._trace = trace
 
     def _admitted(self, proof: PlainCredentials | Proven, counted: Attempt, run: Run | None) -> tuple[Handover, str]:
         """Let the gate admit the user; the connection then belongs to a process that is this user.
@@ -60,9 +70,11 @@ class GateBackend(HookBackend):
             username, master = call.channel.receive_account(patience)
             admission = Admitted(Account(username), master)
             with self._entered(counted, admission):
-                call.channel.send_open()
+                scope = TraceScope.NOTHING if self._trace is None else self._trace.scope(admission.account.username)
+                call.channel.send_open(scope)
                 call.channel.receive_ready(patience)
-        elsewhere = _Elsewhere(call, self.session_id, self.peer, admission.account)
+        take = None if self._trace is None else self._trace.write
+        elsewhere = _Elsewhere(call, self.session_id, self.peer, admission.account, take)
         return Handover(admission.account, elsewhere.go_on, elsewhere.stop), master
 
     def _begun(self, mechanism: str) -> _GateRun:
@@ -147,11 +159,21 @@ class _GateRun:
 class _Elsewhere:
     """A session that goes on in another process."""
 
-    def __init__(self, call: _Call, session_id: str, peer: Peer, account: Account) -> None:
+    def __init__(self, call: _Call, session_id: str, peer: Peer, account: Account, take: Write | None) -> None:
+        """Take over what the front holds of it.
+
+        Args:
+            call: The way to the process, and what is between it and the client if the front keeps the client's TLS.
+            session_id: The session's name in the log.
+            peer: Where the client connects from.
+            account: Who has logged in.
+            take: Takes what the process writes into the session's trace; None when it will not be traced.
+        """
         self._call = call
         self._session_id = session_id
         self._peer = peer
         self._account = account
+        self._take = take
         self._lock = threading.Lock()
         self._is_over = False
         self._was_stopped = False
@@ -160,9 +182,8 @@ class _Elsewhere:
         """Let it go on, and wait for its end."""
         try:
             self._call.channel.send_go_on(negotiated, unread)
-            if self._call.relay is not None:
-                self._call.relay.run()
-            summary = self._call.channel.receive_summary()
+            relay = self._call.relay
+            summary = self._receive_summary() if relay is None else self._relayed(relay)
         except OSError:
             summary = None
         with self._lock:
@@ -172,6 +193,21 @@ class _Elsewhere:
             outcome = Outcome.SHUT_DOWN if self._was_stopped else Outcome.STORAGE_FAILED
             return SessionSummary(self._session_id, self._peer, self._account.username, outcome, 0.0)
         return summary
+
+    def _receive_summary(self) -> SessionSummary | None:
+        return self._call.channel.receive_summary(self._take)
+
+    def _relayed(self, relay: Relay) -> SessionSummary | None:
+        """Move the octets; somebody else reads what the process says, where it writes a trace meanwhile."""
+        if self._take is None:
+            relay.run()
+            return self._receive_summary()
+        summaries: list[SessionSummary | None] = []
+        reader = threading.Thread(target=lambda: summaries.append(self._receive_summary()), daemon=True)
+        reader.start()
+        relay.run()
+        reader.join()
+        return summaries[0]
 
     def stop(self) -> None:
         """End it without an UPDATE state, from another thread; the connection is to be shut down behind this."""

@@ -7,9 +7,11 @@ side has died. A session has a pair of its own, one end of which reaches its pro
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -25,6 +27,7 @@ from popframe.model import (
     Tls,
 )
 from popframe.proof import Proven
+from popframe.server.observation.trace import TraceScope, Write
 
 MAX_MESSAGE_OCTETS = 128 * 1024
 """More than the longest: what a client has pipelined behind its password, 64 KiB at most; or a reason for the log."""
@@ -132,6 +135,11 @@ class Channel:
         """Say that the maildrop is open."""
         self._send_fields({"ready": True})
 
+    def send_trace(self, name: str, fields: Mapping[str, object]) -> None:
+        """Say what belongs into the session's trace; where nobody takes it any more, it is lost."""
+        with contextlib.suppress(OSError):
+            self._send_fields({"trace": name, "fields": fields})
+
     def send_summary(self, summary: SessionSummary) -> None:
         """Say what the session did."""
         fields = asdict(summary) | {"outcome": summary.outcome.value}
@@ -171,12 +179,21 @@ class Channel:
         """
         self._receive_fields("ready", seconds)
 
-    def receive_summary(self) -> SessionSummary | None:
-        """Wait until the session has ended; None when its process died."""
+    def receive_summary(self, take: Write | None = None) -> SessionSummary | None:
+        """Wait until the session has ended; None when its process died.
+
+        Args:
+            take: Takes what belongs into the session's trace; None when nobody wants it.
+        """
         try:
-            fields: Any = self._receive_fields("ended", 0)
+            message = self._receive(0)
+            while "trace" in message:
+                if take is not None:
+                    take(str(message["trace"]), message["fields"])
+                message = self._receive(0)
         except TemporaryFailure:
             return None
+        fields = message["ended"]
         return SessionSummary(**(fields | {"peer": _peer(fields["peer"]), "outcome": Outcome(fields["outcome"])}))
 
     def _send_fields(self, fields: dict[str, object]) -> None:
@@ -221,13 +238,16 @@ class Channel:
         """
         self._send_order(_CHECK)
 
-    def send_open(self) -> None:
+    def send_open(self, scope: TraceScope) -> None:
         """Let it open the maildrop.
+
+        Args:
+            scope: How much of the session it writes into its trace.
 
         Raises:
             TemporaryFailure: The process has died.
         """
-        self._send_order(_OPEN)
+        self._send_order(_OPEN + scope.value.encode())
 
     def _send_order(self, message: bytes) -> None:
         try:
@@ -263,9 +283,10 @@ class Channel:
         if self._end.recv(MAX_MESSAGE_OCTETS) != _CHECK:
             raise FrontGone
 
-    def may_open(self) -> bool:
-        """Wait for leave to open the maildrop; False when the front wants nothing more."""
-        return self._end.recv(MAX_MESSAGE_OCTETS) == _OPEN
+    def receive_open(self) -> TraceScope | None:
+        """Wait for leave to open the maildrop, and how much of the session is traced; None for no leave."""
+        message = self._end.recv(MAX_MESSAGE_OCTETS)
+        return TraceScope(message[1:].decode()) if message[:1] == _OPEN else None
 
     def receive_go_on(self) -> tuple[Negotiated, bytes] | None:
         """Wait for leave to go on; None when the front wants nothing more."""

@@ -26,6 +26,9 @@ from popframe.server.admission import admitted, opened
 from popframe.server.connection import Connection
 from popframe.server.isolation.channel import Channel, FrontGone, LoginRequest
 from popframe.server.log import log_event
+from popframe.server.observation.observers import Observation
+from popframe.server.observation.session import session_for
+from popframe.server.observation.trace import DistantTrace, TraceScope
 from popframe.server.sasl.exchange import MechanismRun
 from popframe.server.service import Service
 from popframe.server.session_log import SessionLog
@@ -35,8 +38,8 @@ from popframe.server.transport import Transport
 class UserBackend:
     """What a session asks of the outside after login: only the log."""
 
-    def __init__(self, session_id: str, peer: Peer) -> None:
-        self._log = SessionLog(session_id, peer)
+    def __init__(self, log: SessionLog) -> None:
+        self._log = log
 
     def log_in(self, peer: Peer, credentials: PlainCredentials) -> Login:
         """Refuse: the login was before.
@@ -133,14 +136,15 @@ def _admit(admission: Admission, service: Service) -> Session:
         if account.uid is None or account.gid is None:
             raise PermanentFailure(f"account {account.username!r} has no user id: isolation = 'per-user' needs one")
         channel.send_account(account.username, somebody.master)
-        if not channel.may_open():
+        scope = channel.receive_open()
+        if scope is None:
             raise _Refused
         admission.held = service.hooks.open_session(request.peer, account)
         held = [hold.fileno() for hold in admission.held]
         keep = (admission.channel.fileno(), admission.connection.fileno(), *held, *log.descriptors())
         privilege.become_account(account, keep, may_gain=service.hooks.starts_setgid_programs)
         login = opened(service.hooks, request.peer, account)
-        session = Session(request.peer, UserBackend(request.session_id, request.peer), service.policy, service.table)
+        session = _session(admission, service, scope)
         session.continue_from(login)
         channel.send_ready()
     except (PopframeError, OSError) as error:
@@ -182,6 +186,16 @@ def _proof(request: LoginRequest, channel: Channel, service: Service, claim: _Cl
             channel.wait_for_check()
             return step
         channel.send_challenge(step, claim.username)
+
+
+def _session(admission: Admission, service: Service, scope: TraceScope) -> Session:
+    """Return the session, and let whoever wants to know of it look at it."""
+    request = admission.request
+    observation = service.observation or Observation(None, None)
+    trace = None if scope is TraceScope.NOTHING else DistantTrace(scope, admission.channel.send_trace)
+    log = observation.log(request.session_id, request.peer, trace)
+    observers = observation.observers(log, trace)
+    return session_for(request.peer, UserBackend(log), service.policy, service.table, observers=observers)
 
 
 class UserConnection(Connection):
