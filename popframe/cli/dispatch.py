@@ -17,6 +17,7 @@ BUILT_IN = {
     "bans": "popframe.cli.bans",
     "check-config": "popframe.cli.check_config",
     "demo": "popframe.cli.demo",
+    "import": "popframe.cli.import_configuration",
     "inetd": "popframe.cli.inetd",
     "list-plugins": "popframe.cli.list_plugins",
     "serve": "popframe.cli.serve",

@@ -67,7 +67,7 @@ def test_command_line_without_a_command_is_wrong(popframe: Run) -> None:
 
     assert (result.returncode, result.stdout) == (2, "")
     assert "a command is missing (commands: " in result.stderr
-    assert ", check-config, demo, inetd, list-plugins" in result.stderr
+    assert ", check-config, demo, import, inetd, list-plugins" in result.stderr
 
 
 def test_unknown_command_is_told_with_the_nearest_one(popframe: Run) -> None:
