@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
 import pwd
 import re
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from popframe.testing import RawClient
+from popframe.testing import RawClient, ServerProcess
 from popframe.testing.site import RUN_AS, MailSite
 
 from .isolated_site import Site
@@ -72,6 +74,44 @@ def test_a_trace_has_the_whole_session_of_a_user(site: MailSite) -> None:
     assert "hello" not in text
     assert trace.stat().st_mode & 0o777 == 0o600
     assert trace.stat().st_uid == (pwd.getpwnam(RUN_AS).pw_uid if os.geteuid() == 0 else os.geteuid())
+
+
+@pytest.mark.parametrize("isolation", ["shared", pytest.param("per-user", marks=needs_root)])
+def test_exchanges_are_masked_and_name_their_user(folder: Path, isolation: str) -> None:
+    """AUTH shows its mechanism and nothing of what is proven; a failed one belongs to whom it claimed to be."""
+    user = "alice"
+    trace = f'[trace]\nusers = ["{user}"]\nfile = "traces/trace"'
+    with traced_server(folder, isolation, trace) as server, RawClient(server.addresses[0]) as client:
+        assert client.ask("AUTH PLAIN").startswith(b"+ ")
+        assert client.ask(base64.b64encode(b"\0alice\0wrong").decode()).startswith(b"-ERR [AUTH]")
+        assert client.ask("AUTH c2VjcmV0").startswith(b"-ERR")
+        assert client.ask("AUTH PLAIN " + base64.b64encode(b"\0alice\0secret").decode()).startswith(b"+OK")
+        assert client.ask("QUIT").startswith(b"+OK")
+        server.wait_for_log("user=alice outcome=quit")
+        text = (folder / "traces" / "trace").read_text()
+
+    elsewhere = ["(login)"] if isolation == "per-user" else []
+    expected = ["(connection)", "AUTH PLAIN", "****", "AUTH ****", "AUTH PLAIN ****", *elsewhere, "QUIT"]
+    assert commands(text) == expected
+    assert " login-failed " in text
+    for secret in (b"\0alice\0wrong", b"\0alice\0secret", b"secret"):
+        assert base64.b64encode(secret).decode() not in text
+    assert "c2VjcmV0" not in text
+
+
+@contextlib.contextmanager
+def traced_server(folder: Path, isolation: str, trace: str) -> Iterator[ServerProcess]:
+    """Run a server that has alice, in one process for all users or one for each."""
+    (folder / "traces").mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder / "traces", pwd.getpwnam(RUN_AS).pw_uid, -1)
+    if isolation == "per-user":
+        with Site(folder, ["alice"], store=trace).server as server:
+            yield server
+        return
+    with MailSite({"alice": "secret"}) as site:
+        site.configure(more=trace.replace("traces/", f"{folder}/traces/"))
+        yield site.start()
 
 
 def test_traces_are_lines_of_the_log_without_a_file(site: MailSite) -> None:
