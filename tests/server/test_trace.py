@@ -14,7 +14,7 @@ import pytest
 from popframe.config.trace import TraceSettings
 from popframe.engine import CommandTable, Policy, Session
 from popframe.engine.line import LineFault
-from popframe.extension import State
+from popframe.extension import IN_TRANSACTION, Command, Reply, State
 from popframe.model import Outcome, Peer, SessionSummary
 from popframe.sasl import built_in
 from popframe.server.log import LOGGER_NAME, set_up_file
@@ -162,15 +162,20 @@ def test_a_session_that_nobody_looks_at_is_the_engine_s_own() -> None:
 class Witness:
     """Remembers what it is told."""
 
-    def __init__(self, *, wants_bodies: bool = False) -> None:
+    def __init__(self, *, wants_bodies: bool = False, uninteresting: str = "") -> None:
         self.lines: list[tuple[str, str, str]] = []
         self.octets = b""
         self.ends: list[SessionSummary] = []
         self._wants_bodies = wants_bodies
+        self._uninteresting = uninteresting
 
     def answered(self, username: str, command: str, reply: str) -> None:
         """Remember a command."""
         self.lines.append((username, command, reply))
+
+    def goes_on(self, username: str) -> bool:
+        """Tell whether this user's session is of interest."""
+        return username != self._uninteresting
 
     def wants_bodies(self) -> bool:
         """Tell what the test wants."""
@@ -211,6 +216,31 @@ def test_observers_are_told_every_line_and_change_nothing(wants_bodies: bool) ->
     ]
     assert [summary.outcome for summary in witness.ends] == [Outcome.QUIT]
     assert (b"Subject: hello\r\n\r\nhi\r\n.\r\n" in witness.octets) is wants_bodies
+
+
+def test_who_does_not_care_for_a_user_is_told_nothing_more() -> None:
+    """From the login on; the client notices nothing."""
+    witness = Witness(wants_bodies=True, uninteresting="alice")
+    session = session_for(PEER, SERVER, POLICY, TABLE, "", [witness])
+    session.receive_data(b"USER alice\r\nPASS secret\r\nSTAT\r\nRETR 1\r\nQUIT\r\n")
+    said = b"".join(octets for buffers in session.output() for octets in buffers)
+
+    assert b"Subject: hello\r\n\r\nhi\r\n.\r\n+OK bye" in said
+    assert [line[1] for line in witness.lines] == ["USER alice", "PASS ****"]
+    assert witness.octets == b""
+
+
+def test_what_a_plugin_says_of_its_command_counts_after_login() -> None:
+    """A command that reveals a password has its arguments masked wherever it is valid."""
+    commands: dict[bytes, Command[Session]] = {
+        verb.encode(): Command(
+            verb, lambda _context, _arguments: Reply("done"), IN_TRANSACTION, arity=range(3), reveals_password=reveals
+        )
+        for verb, reveals in (("XPASSWD", True), ("XOTHER", False))
+    }
+
+    assert masked(b"XPASSWD old new", commands, TABLE, MECHANISMS) == "XPASSWD ****"
+    assert masked(b"XOTHER old new", commands, TABLE, MECHANISMS) == "XOTHER old new"
 
 
 def test_a_line_without_an_end_is_told_as_a_closed_connection() -> None:

@@ -40,9 +40,8 @@ def masked(
     if command is None:
         return _joined(verb, MASK if rest.strip() else "") if table.knows(verb.upper()) else MASK
     words = rest.split()
-    is_plain = State.AUTHORIZATION not in command.states or (
-        command.verb in SHOWN_BEFORE_LOGIN and len(words) in command.arity
-    )
+    is_harmless = State.AUTHORIZATION not in command.states and not command.reveals_password
+    is_plain = is_harmless or (command.verb in SHOWN_BEFORE_LOGIN and len(words) in command.arity)
     if command.verb == AUTH and words and words[0].decode("ascii", "replace").upper() in mechanisms:
         return _joined(verb, " ".join([words[0].decode("ascii").upper(), *[MASK] * (len(words) > 1)]))
     if not is_plain and words:

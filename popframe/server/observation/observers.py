@@ -74,6 +74,10 @@ class TraceWriter:
         self._trace.scope(username)
         self._trace.write("command", {"command": command, "reply": reply})
 
+    def goes_on(self, username: str) -> bool:
+        """Tell whether this account's session is traced."""
+        return self._trace.scope(username) is not TraceScope.NOTHING
+
     def wants_bodies(self) -> bool:
         """Tell whether messages are written."""
         return self._trace.scope() is TraceScope.BODIES
@@ -103,6 +107,10 @@ class RefusalLog:
         if reply.startswith("-ERR"):
             fields: dict[str, object] = {"user": username or "-", "command": command, "reply": reply}
             self._log.tell("reply-refused", fields, self._level)
+
+    def goes_on(self, username: str) -> bool:
+        """Tell that every account's is."""
+        return True
 
     def wants_bodies(self) -> bool:
         """Tell that nothing else is of interest."""

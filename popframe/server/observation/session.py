@@ -41,6 +41,10 @@ class Observer(Protocol):
         """
         ...
 
+    def goes_on(self, username: str) -> bool:
+        """Tell whether the session is of interest, now that it is known to be this account's; asked once."""
+        ...
+
     def wants_bodies(self) -> bool:
         """Tell whether what follows the first line of a reply is wanted too."""
         ...
@@ -103,11 +107,15 @@ class ObservedSession(Session):
         return summary
 
     def _answer(self, line: bytes | LineFault) -> Reply | None:
+        if not self._observers:
+            return super()._answer(line)
         is_response = self._authentication.is_waiting
         command = MASK if is_response else masked(line, self._commands, self._table, self.mechanisms())
-        username = self._username()
+        username, state = self._username(), self.state
         reply = super()._answer(line)
         self._tell(command, self._first_line(reply), username)
+        if state is State.AUTHORIZATION and self.state is State.TRANSACTION:
+            self._observers = [observer for observer in self._observers if observer.goes_on(self._username())]
         return reply
 
     def _first_line(self, reply: Reply | None) -> str:
@@ -119,8 +127,8 @@ class ObservedSession(Session):
 
     def _multi_line(self, reply: Reply, body: Iterable[bytes]) -> Iterator[bytes]:
         pieces = iter(super()._multi_line(reply, body))
-        interested = [observer for observer in self._observers if observer.wants_bodies()]
         yield next(pieces)
+        interested = [observer for observer in self._observers if observer.wants_bodies()]
         for octets in pieces:
             for observer in interested:
                 observer.sent(octets)
