@@ -9,6 +9,10 @@ from popframe.migration.qpopper.given import Given
 SettingValue = str | int | bool | list[str]
 
 
+DEFAULT = "Qpopper's default"
+"""Why something is set that nobody has set."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One setting.

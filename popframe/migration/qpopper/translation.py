@@ -14,14 +14,10 @@ from popframe.config.settings import AUTOLOGOUT_SECONDS, MAX_TIMEOUT_SECONDS
 from popframe.migration.qpopper.command_line import ADDRESS, UNKNOWN_MEANING
 from popframe.migration.qpopper.config_file import names_in
 from popframe.migration.qpopper.given import BadInput, Given
-from popframe.migration.qpopper.plan import Plan
+from popframe.migration.qpopper.listening import set_listening
+from popframe.migration.qpopper.plan import DEFAULT, Plan
 
 Rule = Callable[[Plan, Given], None]
-
-DEFAULT = "Qpopper's default"
-
-POP3_PORT, POP3S_PORT = 110, 995
-LAST_PORT = 65_535
 
 MOST_OLD_BULLETINS = 1000
 """More no user wants to find at the first login; the plugin's own limit."""
@@ -64,7 +60,7 @@ def translated(given: Sequence[Given], installed: Collection[str], *, port: int 
         except BadInput as error:
             mistakes += [f"{one.origin}: {one.name}: {mistake}" for mistake in error.mistakes]
     try:
-        _listen(plan, effective, port)
+        set_listening(plan, effective, port)
     except ValueError as error:
         mistakes.append(str(error))
     if mistakes:
@@ -245,7 +241,7 @@ def _home_directory(plan: Plan, given: Given) -> None:
 
 
 def _address(plan: Plan, given: Given) -> None:
-    """Leave it to :func:`_listen`."""
+    """Leave it to :func:`set_listening`."""
 
 
 def _by_a_plugin(plan: Plan, given: Given) -> None:
@@ -328,54 +324,6 @@ RULES: Mapping[str, Rule] = {
     "UW-kluge": _needs_nothing("the message in which IMAP servers keep their own is never shown"),
 }
 """By name of the option what comes of it."""
-
-
-def _listen(plan: Plan, effective: Mapping[str, Given], port: int | None) -> None:
-    """Say where to listen, and what TLS there is.
-
-    Raises:
-        ValueError: There is to be TLS without a certificate; or no address.
-    """
-    support = effective.get("tls-support")
-    has_tls = support is not None and support.value in {"STLS", "alternate-port"}
-    certificate = effective.get("tls-server-cert-file")
-    if support is not None and has_tls and certificate is None:
-        raise ValueError(f"{support.origin}: tls-support: needs tls-server-cert-file, which is not set")
-    if not has_tls and (certificate is not None or "tls" in plan.tables):
-        for given in (certificate, effective.get("tls-private-key-file")):
-            if given is not None:
-                plan.note(given, "tls-support is none, so there is no TLS")
-        plan.tables.pop("tls", None)
-    is_tls_first = support is not None and support.value == "alternate-port"
-    given = effective.get(ADDRESS)
-    hosts: tuple[str, ...] = ("0.0.0.0", "[::]")  # noqa: S104  # as Qpopper
-    number = port or (POP3S_PORT if is_tls_first else POP3_PORT)
-    if given is not None:
-        hosts, number = _address_of(given, hosts, number)
-    addresses = [f"{host}:{number}" for host in hosts]
-    reason = given or (f"port {port} of inetd or xinetd" if port else DEFAULT)
-    if is_tls_first:
-        plan.set("server", "listen", [], str(support))
-        plan.set("server", "listen_tls", addresses, reason)
-    else:
-        plan.set("server", "listen", addresses, reason)
-
-
-def _address_of(given: Given, hosts: tuple[str, ...], port: int) -> tuple[tuple[str, ...], int]:
-    """Read ``[address][:][port]``.
-
-    Raises:
-        ValueError: It is none.
-    """
-    text = str(given.value)
-    host, colon, number = text.rpartition(":")
-    if text.isdecimal():
-        host, number = "", text
-    elif not colon or text.endswith("]"):
-        host, number = text, ""
-    if number and not (number.isdecimal() and 0 < int(number) <= LAST_PORT):
-        raise ValueError(f"{given.origin}: {text!r} is no address; right would be ADDRESS, PORT or ADDRESS:PORT")
-    return ((host,) if host else hosts), int(number or port)
 
 
 def _add_plugins(plan: Plan, effective: Mapping[str, Given], installed: Collection[str]) -> None:

@@ -45,18 +45,21 @@ class Observation:
         if self.tracer is not None and self.tracer.file is not None:
             self.tracer.file.check()
 
+    @property
+    def _has_file(self) -> bool:
+        return self.tracer is not None and self.tracer.file is not None
+
     def log(self, session_id: str, peer: Peer, trace: Trace | None) -> SessionLog:
         """Return the log of a session."""
         if trace is None:
             return SessionLog(session_id, peer)
-        has_file = self.tracer is not None and self.tracer.file is not None
-        return TracedLog(session_id, peer, trace, is_elsewhere=has_file)
+        return TracedLog(session_id, peer, trace, is_elsewhere=self._has_file)
 
     def observers(self, log: SessionLog, trace: Trace | None) -> Sequence[Observer]:
         """Return who looks at a session."""
         observers: list[Observer] = []
         if trace is not None:
-            observers.append(TraceWriter(trace))
+            observers.append(TraceWriter(trace, tells_end=self._has_file))
         if self.refused_level is not None:
             observers.append(RefusalLog(log, self.refused_level))
         return observers
@@ -65,8 +68,15 @@ class Observation:
 class TraceWriter:
     """Writes a session's trace."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, tells_end: bool) -> None:
+        """Write a trace.
+
+        Args:
+            trace: Where to.
+            tells_end: The end is told too; the log has a line for it in any case.
+        """
         self._trace = trace
+        self._tells_end = tells_end
         self._rest = b""
 
     def answered(self, username: str, command: str, reply: str) -> None:
@@ -91,7 +101,7 @@ class TraceWriter:
 
     def ended(self, summary: SessionSummary) -> None:
         """Write how it ended."""
-        if self._trace.scope(summary.username) is not TraceScope.NOTHING:
+        if self._tells_end and self._trace.scope(summary.username) is not TraceScope.NOTHING:
             self._trace.write("trace-ended", {"user": summary.username or "-", "outcome": summary.outcome.value})
 
 
