@@ -309,6 +309,7 @@ def test_a_trace_shows_what_the_process_of_the_user_does() -> None:
         assert (trace.stat().st_uid, trace.stat().st_mode & 0o777) == (0, 0o600)
 
 
+@pytest.mark.usefixtures("syslog")
 def test_a_delay_that_nobody_could_keep_is_not_announced(site: MailSite) -> None:
     """One process does not know when the user was here last; wrong passwords count for its own session (C-020)."""
     site.configure(more=log_to(site) + "[abuse]\nlogin_delay_seconds = 60\ndelay_after = 0\n")
