@@ -13,8 +13,7 @@ import pytest
 
 from popframe.config.trace import TraceSettings
 from popframe.engine import CommandTable, Policy, Session
-from popframe.engine.line import LineFault
-from popframe.extension import IN_TRANSACTION, Command, Reply, State
+from popframe.extension import IN_TRANSACTION, Command, CommandContext, Reply, State
 from popframe.model import Outcome, Peer, SessionSummary
 from popframe.sasl import built_in
 from popframe.server.log import LOGGER_NAME, set_up_file
@@ -82,10 +81,9 @@ def log(tmp_path: Path) -> Iterator[Path]:
         (b"", "****"),
         (b"\xc3\xa4secret", "****"),
         (b"PASS\x00secret", "****"),
-        (LineFault.TOO_LONG, "****"),
     ],
 )
-def test_before_login_only_names_are_shown(line: bytes | LineFault, shown: str) -> None:
+def test_before_login_only_names_are_shown(line: bytes, shown: str) -> None:
     """Whatever else a client says there may be its password."""
     assert masked(line, TABLE.commands(State.AUTHORIZATION, CHANNEL), TABLE, MECHANISMS) == shown
 
@@ -216,6 +214,38 @@ def test_observers_are_told_every_line_and_change_nothing(wants_bodies: bool) ->
     ]
     assert [summary.outcome for summary in witness.ends] == [Outcome.QUIT]
     assert (b"Subject: hello\r\n\r\nhi\r\n.\r\n" in witness.octets) is wants_bodies
+
+
+class Sink:
+    """Takes a body."""
+
+    def take(self, octets: bytes) -> None:
+        """Leave it."""
+
+    def finish(self) -> Reply:
+        """Thank for it."""
+        return Reply("taken")
+
+    def abort(self) -> None:
+        """Leave it."""
+
+
+def test_a_body_that_a_client_sends_is_not_told() -> None:
+    """XTND XMIT: not even a line of it that looks like a command."""
+    row: Command[CommandContext] = Command(
+        "XTAKE", lambda _context, _arguments: Reply("send it", receive=Sink()), IN_TRANSACTION
+    )
+    table = CommandTable(POLICY, [row])
+    witness = Witness()
+    session = session_for(PEER, SERVER, POLICY, table, "", [witness])
+    session.receive_data(b"USER alice\r\nPASS secret\r\nXTAKE\r\nSTAT\r\nRETR 1\r\n.\r\nQUIT\r\n")
+    list(session.output())
+
+    assert [line[1:] for line in witness.lines[2:]] == [
+        ("XTAKE", "+OK send it"),
+        ("(body)", "+OK taken"),
+        ("QUIT", "+OK bye, 1 messages left"),
+    ]
 
 
 def test_who_does_not_care_for_a_user_is_told_nothing_more() -> None:

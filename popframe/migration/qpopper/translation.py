@@ -288,7 +288,9 @@ RULES: Mapping[str, Rule] = {
     "kerberos-service": _has_no_equal("there is no Kerberos; auth_pam can check a password with it"),
     "log-facility": _sets("log", "syslog_facility"),
     "log-login": _log_login,
-    "mail-command": _has_no_equal("XTND XMIT is not part of these settings"),
+    "mail-command": _has_no_equal(
+        "XTND XMIT is the plugin xtnd, with plugin.xtnd.xmit = true and plugin.xtnd.sendmail"
+    ),
     "mail-lock-check": _needs_nothing("no lock that a mail agent needs is held while a client thinks"),
     "max-bulletins": _sets(BULLETIN, "max_old_bulletins", most=MOST_OLD_BULLETINS),
     "no-atomic-open": _has_no_equal_when(True, "a dot-lock is made so that nobody else can make it"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from popframe.engine import Session
-from popframe.engine.line import LineFault
 from popframe.engine.verbs import Table
 from popframe.extension import Command, State
 
@@ -22,9 +21,7 @@ SHOWN_BEFORE_LOGIN = frozenset({"USER", "QUIT", "CAPA", "STLS", "LANG", "UTF8"})
 """Commands of the AUTHORIZATION state whose arguments hold nothing secret, if there are as many as there may be."""
 
 
-def masked(
-    line: bytes | LineFault, commands: Mapping[bytes, Command[Session]], table: Table, mechanisms: Collection[str]
-) -> str:
+def masked(line: bytes, commands: Mapping[bytes, Command[Session]], table: Table, mechanisms: Collection[str]) -> str:
     """Return what is shown of a line.
 
     Args:
@@ -33,8 +30,6 @@ def masked(
         table: All commands.
         mechanisms: Names of the SASL mechanisms that are offered.
     """
-    if isinstance(line, LineFault):
-        return MASK
     verb, blank, rest = line.partition(b" ")
     command = commands.get(verb.upper())
     if command is None:

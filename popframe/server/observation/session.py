@@ -10,6 +10,7 @@ from typing import Protocol
 
 from popframe.engine import Backend, Negotiated, Policy, Session
 from popframe.engine.authentication import ChallengeReply
+from popframe.engine.body import Intake
 from popframe.engine.line import LineFault
 from popframe.engine.verbs import Table
 from popframe.extension import Reply, State
@@ -18,6 +19,7 @@ from popframe.server.observation.masking import MASK, masked
 
 GREETED = "(connection)"
 LOGGED_IN = "(login)"
+BODY = "(body)"
 """What stands in the place of a command where a line was said without one."""
 
 CHALLENGE = f"+ {MASK}"
@@ -106,7 +108,18 @@ class ObservedSession(Session):
             observer.ended(summary)
         return summary
 
-    def _answer(self, line: bytes | LineFault) -> Reply | None:
+    def _answer_fault(self, fault: LineFault) -> Reply | None:
+        reply = super()._answer_fault(fault)
+        self._tell(MASK, self._first_line(reply))
+        return reply
+
+    def _take_body(self, intake: Intake) -> Reply | None:
+        reply = super()._take_body(intake)
+        if reply is not None or self.is_closed:
+            self._tell(BODY, self._first_line(reply))
+        return reply
+
+    def _answer(self, line: bytes) -> Reply:
         if not self._observers:
             return super()._answer(line)
         is_response = self._authentication.is_waiting
