@@ -310,6 +310,16 @@ def test_a_trace_shows_what_the_process_of_the_user_does() -> None:
 
 
 @pytest.mark.usefixtures("syslog")
+def test_a_system_log_that_is_down_keeps_nobody_from_the_mail(site: MailSite) -> None:
+    """A server of its own would not start without it; here there is a client already."""
+    site.configure(more='[log]\ntarget = "syslog"\nsyslog_address = "/nowhere/log"\n')
+    with started(site.configuration) as client:
+        client.lines.readline()
+        assert log_in(client).startswith(b"+OK")
+        client.ask("QUIT")
+        assert client.end() == 0
+
+
 def test_a_delay_that_nobody_could_keep_is_not_announced(site: MailSite) -> None:
     """One process does not know when the user was here last; wrong passwords count for its own session (C-020)."""
     site.configure(more=log_to(site) + "[abuse]\nlogin_delay_seconds = 60\ndelay_after = 0\n")

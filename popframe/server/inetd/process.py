@@ -156,7 +156,7 @@ def _set_up_log(configuration: CheckedConfiguration, switches: Switches, client:
             log.set_up_file(switches.trace_file, settings.format, settings.level)
         except OSError as error:
             raise ConfigError(f"-t: cannot write to {switches.trace_file}: {error.strerror}") from error
-    elif settings.target == "stderr" and client.had_errors:
+    elif settings.target == "syslog" or client.had_errors:  # no reason to keep anybody from the mail, if it is down
         log.set_up_syslog_or_none(
             settings.format,
             settings.level,
