@@ -23,6 +23,7 @@ REQUIREMENTS = frozenset(
         ("T", range(1, 42)),
         ("U", range(1, 34)),
         ("N", range(1, 22)),
+        ("X", range(1, 37)),
         ("H", range(1, 74)),
         ("H", (79, 84, 86, 87)),
         ("H", range(91, 99)),
@@ -31,7 +32,7 @@ REQUIREMENTS = frozenset(
 )
 """What a server is held against that offers TOP, UIDL, CAPA, TLS, SASL, UTF8, LANG and the PROXY protocol."""
 
-OPEN_SECTIONS = "HEX"
+OPEN_SECTIONS = "HE"
 """Sections of which single requirements may have a row, without all of them being demanded above."""
 
 STATUSES = {"full", "full, and more", "partial", "otherwise", "not offered"}

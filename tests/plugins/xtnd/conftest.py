@@ -14,6 +14,9 @@ from popframe.testing.engine_server import EngineTransport
 from popframe.testing.transcript import User
 from popframe_xtnd import Settings, Xtnd
 
+FROM_LINE = b"From sender@example.org Mon Jan  5 09:00:00 2026\n"
+PLAIN = b"".join(FROM_LINE + b"Subject: %d\n\ntext %d\n\n" % (number, number) for number in range(1, 4))
+
 Mailer = Callable[[str], Path]
 Connect = Callable[..., EngineTransport]
 
@@ -58,3 +61,19 @@ def connect(tmp_path: Path) -> Connect:
         return client
 
     return connect
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """Return a folder with three groups, one of them not for everybody."""
+    path = tmp_path / "groups"
+    path.mkdir()
+    (path / "system").write_bytes(PLAIN)
+    (path / "system.archive").write_bytes(PLAIN[: len(PLAIN) // 3])
+    (path / "system.toml").write_text('aliases = ["sys"]\naddress = "system@example.org"\nremoved = 7\n')
+    (path / "mh-users").write_bytes(b"")
+    (path / "secret").write_bytes(PLAIN)
+    for file in path.iterdir():
+        file.chmod(0o644)
+    (path / "secret").chmod(0o640)
+    return path

@@ -25,27 +25,11 @@ PLAIN = b"".join(FROM_LINE + b"Subject: %d\n\ntext %d\n\n" % (number, number) fo
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a folder with three groups, one of them not for everybody."""
-    path = tmp_path / "groups"
-    path.mkdir()
-    (path / "system").write_bytes(PLAIN)
-    (path / "system.archive").write_bytes(PLAIN[: len(PLAIN) // 3])
-    (path / "system.toml").write_text('aliases = ["sys"]\naddress = "system@example.org"\nremoved = 7\n')
-    (path / "mh-users").write_bytes(b"")
-    (path / "secret").write_bytes(PLAIN)
-    for file in path.iterdir():
-        file.chmod(0o644)
-    (path / "secret").chmod(0o640)
-    return path
-
-
-@pytest.fixture
-def server(folder: Path) -> EngineServer:
+def server(groups: Path) -> EngineServer:
     """Return a server with these groups, and three messages for alice."""
     messages = tuple(b"Subject: own %d\n\nhi\n" % number for number in range(3))
     scene = Transcript(name="test", users=(User("alice", b"secret", messages), User("bob", b"secret")), steps=())
-    return EngineServer(scene, Xtnd(Settings(groups_dir=folder)).popframe_register_commands())
+    return EngineServer(scene, Xtnd(Settings(groups_dir=groups)).popframe_register_commands())
 
 
 def logged_in(server: EngineServer) -> EngineTransport:
@@ -142,29 +126,29 @@ def test_a_description_has_fourteen_lines(client: EngineTransport) -> None:
     assert client.ask("STAT") == b"+OK 2 44\r\n"
 
 
-def test_maxima_never_decrease(client: EngineTransport, folder: Path) -> None:
+def test_maxima_never_decrease(client: EngineTransport, groups: Path) -> None:
     """X-011: neither when mail comes nor when the operator removes some and says so."""
     assert lines(client.ask("XTND BBOARDS"))[1] == b"system 10"
-    with (folder / "system").open("ab") as file:
+    with (groups / "system").open("ab") as file:
         file.write(PLAIN)
     assert lines(client.ask("XTND BBOARDS"))[1] == b"system 13"
-    (folder / "system").write_bytes(PLAIN)
-    (folder / "system.toml").write_text("removed = 10\n")
+    (groups / "system").write_bytes(PLAIN)
+    (groups / "system.toml").write_text("removed = 10\n")
     assert lines(client.ask("XTND BBOARDS"))[1] == b"system 13"
-    (folder / "system").write_bytes(b"")
-    (folder / "system.toml").write_text("removed = 13\n")
+    (groups / "system").write_bytes(b"")
+    (groups / "system.toml").write_text("removed = 13\n")
     assert lines(client.ask("XTND BBOARDS"))[1] == b"system 13"
 
 
-def test_several_read_one_group_each_as_it_was(client: EngineTransport, folder: Path) -> None:
+def test_several_read_one_group_each_as_it_was(client: EngineTransport, groups: Path) -> None:
     """X-026: no lock is held, and what arrives is seen by who comes later, or again."""
     scene = Transcript(name="test", users=(User("bob", b"secret"),), steps=())
-    other = EngineServer(scene, Xtnd(Settings(groups_dir=folder)).popframe_register_commands()).connect()
+    other = EngineServer(scene, Xtnd(Settings(groups_dir=groups)).popframe_register_commands()).connect()
     other.log_in("bob", "secret")
     other.ask()
     client.ask("XTND BBOARDS system")
     other.ask("XTND BBOARDS system")
-    with (folder / "system").open("ab") as file:
+    with (groups / "system").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.write(PLAIN)
 
@@ -175,14 +159,14 @@ def test_several_read_one_group_each_as_it_was(client: EngineTransport, folder: 
     assert client.ask("STAT") == b"+OK 3 66\r\n"
 
 
-def test_unique_ids_are_their_own(client: EngineTransport, folder: Path) -> None:
+def test_unique_ids_are_their_own(client: EngineTransport, groups: Path) -> None:
     """X-025: they differ from those of the user's own mail and of the archive, and stay when others come and go."""
     own = client.ask("UIDL").split()[3::2]
     client.ask("XTND BBOARDS system")
     first = client.ask("UIDL").splitlines()[1:-1]
     client.ask("XTND ARCHIVE system")
     archive = client.ask("UIDL").splitlines()[1:-1]
-    (folder / "system").write_bytes(PLAIN[len(PLAIN) // 3 :])
+    (groups / "system").write_bytes(PLAIN[len(PLAIN) // 3 :])
     client.ask("XTND BBOARDS system")
     later = client.ask("UIDL").splitlines()[1:-1]
 
@@ -191,34 +175,34 @@ def test_unique_ids_are_their_own(client: EngineTransport, folder: Path) -> None
     assert [line.split()[1] for line in later] == uids[1:3]
 
 
-def test_a_file_that_is_changed_while_it_is_open(client: EngineTransport, folder: Path) -> None:
+def test_a_file_that_is_changed_while_it_is_open(client: EngineTransport, groups: Path) -> None:
     """What is no longer there is not sent."""
     client.ask("XTND BBOARDS system")
-    with (folder / "system").open("r+b") as file:
+    with (groups / "system").open("r+b") as file:
         file.write(PLAIN[len(PLAIN) // 3 :])
 
     assert client.ask("RETR 1").startswith(b"-ERR [SYS/TEMP]")
     assert client.ask("RETR 3").endswith(b"text 3\r\n.\r\n")
-    with (folder / "system").open("r+b") as file:
+    with (groups / "system").open("r+b") as file:
         file.truncate(10)
     assert client.ask("RETR 3").startswith(b"-ERR [SYS/TEMP]")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/etc/passwd")])
 def test_what_is_no_plain_file_is_no_group(
-    client: EngineTransport, folder: Path, make: Callable[[Path], object]
+    client: EngineTransport, groups: Path, make: Callable[[Path], object]
 ) -> None:
     """Nothing waits on it, and no link is followed."""
-    make(folder / "odd")
+    make(groups / "odd")
 
     assert lines(client.ask("XTND BBOARDS")) == [b"mh-users 0", b"system 10"]
     assert client.ask("XTND BBOARDS odd") == b"-ERR no such bboard\r\n"
 
 
-def test_a_file_that_is_locked(client: EngineTransport, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_locked(client: EngineTransport, groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who appends to it is waited for, and not for ever."""
     monkeypatch.setattr(mbox_module, "LOCK_SECONDS", 0.2)
-    with (folder / "system").open("ab") as file:
+    with (groups / "system").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert client.ask("XTND BBOARDS system").startswith(b"-ERR [SYS/TEMP]")
     assert lines(client.ask("XTND BBOARDS system")) == [b"system 10"]
@@ -227,9 +211,9 @@ def test_a_file_that_is_locked(client: EngineTransport, folder: Path, monkeypatc
 @pytest.mark.parametrize(
     "text", ["removed = -1", "nothing = 1", "aliases = 3", "[", 'aliases = ["a b"]', 'address = "a\\nb"']
 )
-def test_a_description_that_is_wrong(client: EngineTransport, folder: Path, text: str) -> None:
+def test_a_description_that_is_wrong(client: EngineTransport, groups: Path, text: str) -> None:
     """The operator is told, and the session goes on."""
-    (folder / "system.toml").write_text(text)
+    (groups / "system.toml").write_text(text)
 
     assert client.ask("XTND BBOARDS").startswith(b"-ERR [SYS/PERM]")
     assert "system.toml" in str(client.server.errors[0][1])
@@ -290,12 +274,12 @@ def test_a_message_that_is_torn_off_is_not_sent_whole() -> None:
     maildrop.close()
 
 
-def test_a_unique_id_does_not_depend_on_what_stands_behind_a_message(client: EngineTransport, folder: Path) -> None:
+def test_a_unique_id_does_not_depend_on_what_stands_behind_a_message(client: EngineTransport, groups: Path) -> None:
     """X-025: the last message may have no blank line behind it, until another one comes."""
-    (folder / "system").write_bytes(FROM_LINE + b"Subject: no text\n")
+    (groups / "system").write_bytes(FROM_LINE + b"Subject: no text\n")
     client.ask("XTND BBOARDS system")
     before = client.ask("UIDL 1", "LIST 1")
-    with (folder / "system").open("ab") as file:
+    with (groups / "system").open("ab") as file:
         file.write(b"\n" + PLAIN)
     client.ask("XTND BBOARDS system")
 

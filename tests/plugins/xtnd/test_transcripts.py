@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,10 @@ from popframe_xtnd import Settings, Xtnd
 from popframe_xtnd.listing import MAX_HEADER_OCTETS, header
 
 PATHS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+
+GROUP_PATHS = sorted((Path(__file__).parent / "transcripts" / "groups").glob("*.txt"))
+
+CHANGED = datetime(2026, 1, 5, 9, tzinfo=UTC).timestamp()
 
 CUTS = 25
 """At how many places each dialogue is cut in two."""
@@ -28,6 +34,17 @@ def test_the_plugin_answers_as_it_should_however_the_stream_is_cut(path: Path) -
 
     for cut in (None, in_one_piece, octet_by_octet, *cuts):
         play(transcript, EngineServer(transcript, Xtnd(Settings()).popframe_register_commands()).connect, cut=cut)
+
+
+@pytest.mark.parametrize("path", GROUP_PATHS, ids=lambda path: path.stem)
+def test_groups_are_visited_as_they_should_be_however_the_stream_is_cut(path: Path, groups: Path) -> None:
+    """The same for the dialogues with a folder of groups."""
+    os.utime(groups / "system", (CHANGED, CHANGED))
+    transcript = read_transcript(path)
+    plugin = Xtnd(Settings(groups_dir=groups))
+
+    for cut in (None, in_one_piece, octet_by_octet):
+        play(transcript, EngineServer(transcript, plugin.popframe_register_commands()).connect, cut=cut)
 
 
 def test_each_command_can_be_switched_off() -> None:
