@@ -41,6 +41,9 @@ MAX_STATUS_OCTETS = 512
 _STATUS_LINE = re.compile(rb"(\+OK|-ERR)[ \r]")
 _CHALLENGE = re.compile(rb"\+ (?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\r\n")
 _MULTI_LINE = frozenset({b"AUTH", b"CAPA", b"LANG", b"LIST", b"RETR", b"TOP", b"UIDL"})
+WITH_BODY = frozenset({b"XTND XMIT"})
+"""Commands behind whose positive reply a body follows."""
+
 _MULTI_LINE_ALONE = frozenset({b"AUTH", b"LANG", b"LIST", b"UIDL"})
 """With an argument these have a reply of one line."""
 
@@ -124,9 +127,9 @@ def check_framing(
     Every line ends with CRLF. A status line is ``+OK`` or ``-ERR``, a space and printable text, in at most 512 octets:
     ASCII, or UTF-8 once UTF8 or LANG was answered with ``+OK`` (RFC 6856).
     What answers AUTH, or a response, may be a challenge instead: ``+``, a space and base64 (RFC 5034 section 4).
-    After the greeting there is one reply for each command line, in their order, and a reply of several lines ends with
-    a dot. A line that has not ended may have its reply already: it is too long. A server that has closed the connection
-    may have said less.
+    After the greeting there is one reply for each command line, in their order, and one for each body that a command
+    takes, which ends with a lone dot; a reply of several lines ends with a dot. A line that has not ended may have its
+    reply already: it is too long. A server that has closed the connection may have said less.
 
     Args:
         sent: Everything that the client said on one connection.
@@ -147,7 +150,13 @@ def check_framing(
     *commands, unended = sent.split(b"\n")
     is_utf8 = False
     is_challenged = False
+    before: bytes | None = None
     for command in commands:
+        if before is not None:  # in a body, which is over at a dot between CRLFs
+            is_over = command == b".\r" and before.endswith(b"\r")
+            before = None if is_over else command
+            if not is_over:
+                continue
         if not lines:
             _demand(is_closed, "every command has a reply", command)
             return
@@ -158,6 +167,8 @@ def check_framing(
         command = b"" if was_challenged else command  # a response may look like any command
         is_utf8 = is_utf8 or (lines[0].startswith(b"+OK") and command.upper().startswith((b"UTF8", b"LANG ")))
         _check_status(lines[0], is_utf8=is_utf8)
+        if lines[0].startswith(b"+OK") and command.upper().removesuffix(b"\r") in WITH_BODY:
+            before = command
         _take_reply(lines, command.removesuffix(b"\r"), multi_line, is_closed=is_closed)
     if lines and unended:
         _check_status(lines.popleft(), is_utf8=is_utf8)

@@ -139,6 +139,8 @@ GOOD = [
     (b"LIST\r\nLIST 1\r\nLIST \r\n", b"+OK\r\n+OK\r\n1 1\r\n.\r\n+OK 1 1\r\n+OK\r\n.\r\n"),
     (b"A" * 513, b"+OK\r\n-ERR\r\n"),
     (b"NOO", b"+OK\r\n"),
+    (b"xtnd xmit\r\na\n.\nb\r\n..\r\n.\r\nNOOP\r\n", b"+OK\r\n+OK send\r\n+OK sent\r\n+OK\r\n"),
+    (b"XTND XMIT\r\na\r\nhalf", b"+OK\r\n+OK send\r\n"),
 ]
 
 
@@ -168,6 +170,9 @@ def test_good_framing_passes(sent: bytes, received: bytes) -> None:
         (b"RETR 1\r\n", b"+OK\r\n-ERR\r\n.\r\n", False, "nothing is said unasked"),
         (b"LIST 1\r\n", b"+OK\r\n+OK 1 1\r\n.\r\n", False, "nothing is said unasked"),
         (b"XLIST\r\n", b"+OK\r\n+OK\r\nx\r\n.\r\n", False, "nothing is said unasked"),
+        (b"XTND XMIT\r\na\r\n.\r\n", b"+OK\r\n+OK\r\n", False, "every command has a reply"),
+        (b"XTND XMIT\r\na\r\n.\r\n", b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n", False, "nothing is said unasked"),
+        (b"XTND XMIT\r\na\r\n.\r\n", b"+OK\r\n-ERR\r\n-ERR\r\n", False, "every command has a reply"),
     ],
 )
 def test_bad_framing_is_found(sent: bytes, received: bytes, rule: str, *, is_closed: bool) -> None:

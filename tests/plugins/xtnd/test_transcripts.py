@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from popframe_xtnd.listing import MAX_HEADER_OCTETS, header
 
 PATHS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 
-GROUP_PATHS = sorted((Path(__file__).parent / "transcripts" / "groups").glob("*.txt"))
+
+def paths(folder: str) -> list[Path]:
+    """Return the transcripts that need more than the plugin as it comes."""
+    return sorted((Path(__file__).parent / "transcripts" / folder).glob("*.txt"))
+
 
 CHANGED = datetime(2026, 1, 5, 9, tzinfo=UTC).timestamp()
 
@@ -36,7 +41,7 @@ def test_the_plugin_answers_as_it_should_however_the_stream_is_cut(path: Path) -
         play(transcript, EngineServer(transcript, Xtnd(Settings()).popframe_register_commands()).connect, cut=cut)
 
 
-@pytest.mark.parametrize("path", GROUP_PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", paths("groups"), ids=lambda path: path.stem)
 def test_groups_are_visited_as_they_should_be_however_the_stream_is_cut(path: Path, groups: Path) -> None:
     """The same for the dialogues with a folder of groups."""
     os.utime(groups / "system", (CHANGED, CHANGED))
@@ -45,6 +50,34 @@ def test_groups_are_visited_as_they_should_be_however_the_stream_is_cut(path: Pa
 
     for cut in (None, in_one_piece, octet_by_octet):
         play(transcript, EngineServer(transcript, plugin.popframe_register_commands()).connect, cut=cut)
+
+
+SENT = b"To: bob@example.org\nSubject: dots\n\n.x\n..\na bare\n.\nline\n"
+"""What the mailer gets in each of the dialogues with one that works."""
+
+
+@pytest.mark.parametrize("path", [*paths("xmit"), *paths("xmit_fails")], ids=lambda path: path.stem)
+def test_messages_are_sent_as_they_should_be_however_the_stream_is_cut(
+    path: Path, mailer: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The same for XTND XMIT: in each dialogue one message reaches the mailer, whole."""
+    is_failing = path.parent.name == "xmit_fails"
+    program = mailer("exit 75" if is_failing else f"echo once >> {tmp_path}/times")
+    plugin = Xtnd(
+        Settings(
+            xmit=True,
+            sendmail=(str(program), "-i", "-t"),
+            spool_dir=tmp_path,
+            as_server_user=True,
+            trace_header=False,
+        )
+    )
+    transcript = read_transcript(path)
+    for turn, cut in enumerate((None, in_one_piece, octet_by_octet), 1):
+        play(transcript, EngineServer(transcript, plugin.popframe_register_commands()).connect, cut=cut)
+        if not is_failing:
+            assert (tmp_path / "sent").read_bytes() == SENT
+            assert (tmp_path / "times").read_text() == "once\n" * turn
 
 
 def test_each_command_can_be_switched_off() -> None:
