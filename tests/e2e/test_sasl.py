@@ -329,9 +329,9 @@ def test_an_exchange_under_inetd_is_traced_without_its_secrets(scram_site: MailS
         client.end()
     text = trace.read_text()
 
-    assert f'command="AUTH {name}" reply="+OK challenge"' in text
+    assert f'command="AUTH {name}" reply="+ ****"' in text
     assert 'command="AUTH ****"' in text
-    assert 'command="RESPONSE ****"' in text
+    assert " command=**** " in text
     for secret in (PASSWORD, plain("alice"), coded("n,,n=alice,r=abcdef")):
         assert secret not in text
 
