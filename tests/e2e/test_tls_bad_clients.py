@@ -130,6 +130,22 @@ def test_one_connection_too_many_gets_no_word_in_clear_text(site: MailSite) -> N
             assert rest_of(plain).startswith(b"-ERR [SYS/TEMP]")
 
 
+def test_who_only_connects_is_not_worth_a_line(tls: TlsSite) -> None:
+    """Q-017: port scans and monitors do not fill the log where TLS comes first; who says something wrong is told of."""
+    server = tls.site.start()
+
+    for _ in range(5):
+        socket.create_connection(server.tls_addresses[0]).close()
+    with socket.create_connection(server.tls_addresses[0]) as plain:
+        plain.settimeout(30)
+        plain.sendall(b"CAPA\r\n")
+        rest_of(plain)
+    server.wait_for_log("tls-failed")
+
+    assert server.count_in_log("tls-failed") == 1
+    assert "session-ended" not in server.log()
+
+
 def test_random_octets_end_in_an_alert(tls: TlsSite) -> None:
     """H-031: 64 KiB of them, and a first message that never ends."""
     server = tls.site.start()

@@ -55,15 +55,17 @@ class TlsLayer:
 
     def _first_message(self) -> tuple[ClientHello, bytes]:
         """Read until the client's first message is there, or what cannot be one."""
-        octets = b""
+        octets = self._wire.receive(self._deadline - time.monotonic())
+        if not octets:
+            raise ConnectionAbortedError("the client has said nothing")  # a port scan, or a monitor: no failure
         while len(octets) <= MAX_HELLO_OCTETS:
-            octets += self._received()
             try:
                 hello = read_client_hello(octets)
             except ValueError:
                 break  # OpenSSL says what is wrong with it
             if hello is not None:
                 return hello, octets
+            octets += self._received()
         return ClientHello(), octets
 
     def _received(self) -> bytes:
