@@ -111,7 +111,7 @@ _FILES = {
         "mail_location = mbox:~/imap:INBOX=/var/mail/%u\nmbox_write_locks = dotlock fcntl\nfirst_valid_uid = 1\n"
         "log_path = /dev/stderr\nprotocols =\n"
     ),
-    "dma/dma.conf": "MAILNAME example.org\n",
+    "etc/dma/dma.conf": "MAILNAME example.org\n",
     "home/.procmailrc": "LOCKSLEEP=0\n",
     "home/.mailfilter": "LOCKSLEEP=0\n",
 }
@@ -119,10 +119,21 @@ _FILES = {
 _ENTER = """\
 set -e
 mount --bind "$1/mail" /var/mail
-mount --bind "$2/passwd" /etc/passwd
-[ ! -d /var/spool/dma ] || { mount --bind "$2/queue" /var/spool/dma; mount --bind "$2/dma" /etc/dma; }
+[ ! -d /var/spool/dma ] || mount --bind "$2/queue" /var/spool/dma
+mkdir "$2/machine-etc"
+mount --bind /etc "$2/machine-etc"
+for path in /etc/*; do
+    name=${path#/etc/}
+    [ -e "$2/etc/$name" ] || ln -s "$2/machine-etc/$name" "$2/etc/$name"
+done
+mount --bind "$2/etc" /etc
 echo ready
 exec cat
+"""
+"""Arguments: the folder of a site and that of a host.
+
+All of /etc is replaced, by links to what it holds: the kernel takes the mount away from a single file as soon as
+somebody renames another one to its name, as useradd does with /etc/passwd whenever it is called.
 """
 
 
@@ -144,12 +155,12 @@ class Host:
         self._site = site
         self._owner = pwd.getpwnam(RUN_AS)
         self._turns = {pair: threading.Lock() for pair in APART}
-        for name in ("queue", "dma", "home"):
-            (folder / name).mkdir()
+        for name in ("queue", "etc/dma", "home"):
+            (folder / name).mkdir(parents=True)
         for name, text in _FILES.items():
             (folder / name).write_text(text)
         alice = f"alice:x:{self._owner.pw_uid}:{self._owner.pw_gid}::{folder}/home:/bin/sh\n"
-        (folder / "passwd").write_text(alice + Path("/etc/passwd").read_text())
+        (folder / "etc" / "passwd").write_text(alice + Path("/etc/passwd").read_text())
         for path in ((folder / "home"), *(folder / "home").iterdir()):
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
             path.chmod(0o700 if path.is_dir() else 0o600)
