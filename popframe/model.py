@@ -185,7 +185,10 @@ class Outcome(enum.Enum):
     DISCONNECTED = "disconnected"
     """The connection ended without QUIT; nothing was removed, unless the site has set ``update_on_abort``."""
     TIMED_OUT = "timed-out"
-    """The autologout timer expired, or the client stopped reading; nothing was removed, with the same exception."""
+    """The autologout timer expired, or the client stopped reading; nothing was removed, with the same exception.
+
+    Also: nobody had logged in yet, and another client needed the place.
+    """
     TOO_MANY_ERRORS = "too-many-errors"
     """The client sent too many bad commands or wrong passwords."""
     STORAGE_FAILED = "storage-failed"

@@ -65,7 +65,8 @@ class Connection:
         self._speaks_tls = speaks_tls
         self._since = time.monotonic()
         self._lock = threading.Lock()
-        self._is_stopped = False
+        self._stopped_as: Outcome | None = None
+        self._awaits_login = True
         self._is_over = False
 
     def run(self) -> None:
@@ -99,16 +100,25 @@ class Connection:
             session.abort(self._cause(Outcome.TIMED_OUT))
         except OSError as error:
             session.abort(self._cause(Outcome.DISCONNECTED))
-            if isinstance(error, HandshakeFailed):
+            if isinstance(error, HandshakeFailed) and self._stopped_as is None:
                 raise
         finally:
             session.abort(Outcome.STORAGE_FAILED)  # only if something unforeseen came this far
             self._close()
 
-    def stop(self) -> None:
-        """End the session from another thread, without an UPDATE state; an update that has begun is finished."""
+    @property
+    def awaits_login(self) -> bool:
+        """Nobody is logged in, and it is the client's turn, nothing of it is being looked at."""
+        return self._awaits_login and not self._is_over and self._stopped_as is None
+
+    def stop(self, outcome: Outcome = Outcome.SHUT_DOWN) -> None:
+        """End the session from another thread, without an UPDATE state; an update that has begun is finished.
+
+        Args:
+            outcome: How it then has ended.
+        """
         with self._lock:
-            self._is_stopped = True
+            self._stopped_as = outcome
             if self._session.handover is not None:
                 self._session.handover.stop()
             if not self._is_over:
@@ -124,7 +134,9 @@ class Connection:
             if is_known and done != (session.command_count, session.body_progress):
                 # Only a command resets the timer, or a good part of a body: octets that never become one do not.
                 done, self._since = (session.command_count, session.body_progress), now
+            self._awaits_login = not is_known
             data = transport.receive(self._since + limit - now)
+            self._awaits_login = False
             if not data:
                 session.abort(self._cause(Outcome.DISCONNECTED))
                 return
@@ -150,10 +162,11 @@ class Connection:
             raise OSError("no certificate")  # not reached: STLS is offered where there is one
         left = self._since + self._timers.login - time.monotonic()
         seconds = min(self._certificates.handshake_seconds, left)
+        self._awaits_login = True
         self._session.begin_tls(self._transport.start_tls(self._certificates, seconds))
 
     def _cause(self, outcome: Outcome) -> Outcome:
-        return Outcome.SHUT_DOWN if self._is_stopped else outcome
+        return self._stopped_as or outcome
 
     def _close(self) -> None:
         if self._session.outcome is Outcome.TOO_MANY_ERRORS:

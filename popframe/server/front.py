@@ -14,16 +14,17 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
+from dataclasses import replace
 from itertools import count
 from typing import NoReturn
 
-from popframe.model import Peer
+from popframe.model import Outcome, Peer
 from popframe.server.arrival import peer_of, turn_away
-from popframe.server.connection import Connection
 from popframe.server.hosting import HostedSession, Post
 from popframe.server.listener import Listener
 from popframe.server.log import log_event
-from popframe.server.scoreboard import TooManyConnections
+from popframe.server.scoreboard import TooManyConnections, network_of
 from popframe.server.service import PARENT_WATCH_SECONDS, RETIRE, Service
 from popframe.server.signals import SignalQueue
 
@@ -39,6 +40,15 @@ THREAD_STACK_OCTETS = 1 << 20
 NO_DESCRIPTOR_PAUSE_SECONDS = 0.1
 """How long a thread rests when no descriptor or memory is left for another connection."""
 
+ROOM_SECONDS = 1.0
+"""How long a new connection waits for the place of one that is ended for it; it takes no more than a thread's turn."""
+
+MOST_UNNAMED = 64
+"""Connections beyond all limits from which a proxy has not said yet whose they are; it says so at once.
+
+Only then is it known whether somebody else is to make room for that client.
+"""
+
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -48,12 +58,13 @@ class Front:
     def __init__(self, listeners: list[Listener], service: Service, post: Post, master_pid: int) -> None:
         self._listeners = listeners
         self._service = service
-        self._post = post
+        self._post = replace(post, make_room=self._make_room)
         self._master_pid = master_pid
         self._lock = threading.Lock()
+        self._has_ended = threading.Condition(self._lock)
         self._thread_count = 0
         self._waiting = dict.fromkeys(listeners, 0)
-        self._connections: dict[str, Connection] = {}
+        self._sessions: dict[str, HostedSession] = {}
         self._is_ending = False
         self._id_prefix = secrets.token_hex(4)
         self._id_numbers = count(1)
@@ -91,13 +102,13 @@ class Front:
         deadline = time.monotonic() + self._service.shutdown_seconds
         while time.monotonic() < deadline:
             with self._lock:
-                connections = list(self._connections.values())
-            for connection in connections:
-                connection.stop()
-            if not connections:
+                sessions = list(self._sessions.values())
+            for session in sessions:
+                session.connection.stop()
+            if not sessions:
                 return
             time.sleep(0.01)
-        log_event("sessions-abandoned", {"count": len(connections)})
+        log_event("sessions-abandoned", {"count": len(sessions)})
 
     # --- threads
 
@@ -155,22 +166,21 @@ class Front:
 
     def _serve_proxy(self, listener: Listener, transport: socket.socket, proxy: Peer) -> None:
         """Learn whose connection a proxy brings, and serve that client; it counts among all connections meanwhile."""
-        proxies, limits, client = self._service.proxies, self._service.limits, None
+        proxies, board, slot, client = self._service.proxies, self._post.board, None, None
         if proxies is None or not proxies.are_trusted(proxy):
             transport.close()
             return
         try:
-            slot = self._post.board.enter("", limits.total, limits.per_address)
+            slot = board.enter()
+            board.check_total(self._service.limits.total, MOST_UNNAMED)
+            client = proxies.client_of(transport, proxy, speaks_tls=listener.speaks_tls)
         except TooManyConnections as refusal:
             _log_refused_connection(proxy, refusal)
-            transport.close()  # without a word: nothing is said before the header
-            return
-        try:
-            client = proxies.client_of(transport, proxy, speaks_tls=listener.speaks_tls)
         finally:
             if client is None:
-                self._post.board.leave(slot)
-                transport.close()
+                if slot is not None:
+                    board.leave(slot)
+                transport.close()  # without a word: nothing is said before the header
         if client is not None:
             self._host(listener, transport, client, slot)
 
@@ -188,12 +198,31 @@ class Front:
                 turn_away(transport, refusal)
             return
         with self._lock:
-            self._connections[session_id] = session.connection
+            self._sessions[session_id] = session
         try:
             session.run()
         finally:  # last, because a server that stops waits for these and for nothing else
             with self._lock:
-                del self._connections[session_id]
+                del self._sessions[session_id]
+                self._has_ended.notify_all()
+
+    def _make_room(self) -> bool:
+        """End a connection whose client has not logged in, for one that may; tell whether there was one.
+
+        Of the network that has most of them, the oldest: whoever keeps connections to keep others out ends his own.
+        """
+        with self._lock:
+            waiting = {key: session for key, session in self._sessions.items() if session.connection.awaits_login}
+            if not waiting:
+                return False
+            networks = {key: network_of(session.peer.address) for key, session in waiting.items()}
+            crowds = Counter(networks.values())
+            key = max(waiting, key=lambda key: crowds[networks[key]])
+            waiting[key].connection.stop(Outcome.TIMED_OUT)
+            is_gone = self._has_ended.wait_for(lambda: key not in self._sessions, ROOM_SECONDS)
+        reason = "its client has not logged in, and others want its place (max_connections)"
+        log_event("connection-dropped", {"session": key, "address": waiting[key].peer.address or "-", "reason": reason})
+        return is_gone
 
 
 def _log_refused_connection(peer: Peer, refusal: TooManyConnections) -> None:

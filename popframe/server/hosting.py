@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -39,22 +39,54 @@ class Post:
         board: Who is connected.
         guard: Who has tried what.
         spacing: Who was here when.
+        make_room: Ends a connection whose client has not logged in, when there are too many; tells whether there was
+            one; None where nobody can.
     """
 
     board: FrontBoard
     guard: LoginGuard
     spacing: Spacing
+    make_room: Callable[[], bool] | None = None
 
     @classmethod
     def of_process(cls, board: FrontBoard, attempts: AttemptMemory, settings: AbuseSettings) -> Self:
         """Return what one process has; the memory is opened for it alone."""
         return cls(board, LoginGuard(attempts, settings), Spacing(attempts, settings))
 
+    def place(self, peer: Peer, limits: Limits, slot: int | None = None) -> int:
+        """Return the slot of a connection, once it is counted wherever it counts.
+
+        A proxy brings many clients: its own connections, and those of whom it does not know, count only in all. Whoever
+        is refused for its address has not made others lose their place.
+
+        Args:
+            peer: Where the client comes from.
+            limits: How many connections there may be.
+            slot: The one that the connection has already; None for none.
+
+        Raises:
+            TooManyConnections: A limit is reached; nothing is held.
+        """
+        if slot is None:
+            slot = self.board.enter()
+        address = "" if peer.address == peer.proxy else peer.address
+        try:
+            if address:
+                self.board.enter_address(slot, address, limits.per_address)
+            self.spacing.admit_connection(address)
+            if self.board.is_above(limits.total) and not (self.make_room is not None and self.make_room()):
+                self.board.check_total(limits.total)
+        except TooManyConnections:
+            self.board.leave(slot)
+            raise
+        return slot
+
 
 class HostedSession:
     """A session, the connection that it is on, and its place among those that are counted.
 
     Attributes:
+        peer: Where the client comes from.
         connection: What drives it; another thread may stop it there.
     """
 
@@ -85,11 +117,11 @@ class HostedSession:
         """
         limits = service.limits
         self._id = session_id
-        self._peer = peer
+        self.peer = peer
         self._hooks = service.hooks
         self._client_names = service.client_names
         self._board = post.board
-        self._slot = _place_on(post, peer, limits, slot)
+        self._slot = post.place(peer, limits, slot)
         self._started = time.monotonic()
         place = Place(post.board, self._slot, limits.per_user)
         transport = Transport(connection)
@@ -109,11 +141,11 @@ class HostedSession:
         """Serve the client, tell the plugins and the log, and give the place back."""
         try:
             if self._client_names is not None:
-                self._client_names.look_up(self._id, self._peer)
-            self._hooks.session_started(self._id, self._peer)
+                self._client_names.look_up(self._id, self.peer)
+            self._hooks.session_started(self._id, self.peer)
             self.connection.run()
         except HandshakeFailed as error:
-            fields = {"session": self._id, "address": self._peer.address or "-", "reason": str(error)}
+            fields = {"session": self._id, "address": self.peer.address or "-", "reason": str(error)}
             log_event("tls-failed", fields)
         except Exception:  # a defect of ours ends one session, not whoever hosts it
             _logger.exception("session %s failed", self._id)
@@ -134,26 +166,6 @@ def _observed(
     trace = None if observation.tracer is None else observation.tracer.begin(session_id, peer)
     log = observation.log(session_id, peer, trace)
     return log, trace, observation.observers(log, trace)
-
-
-def _place_on(post: Post, peer: Peer, limits: Limits, slot: int | None) -> int:
-    """Return the slot of a connection, once it is counted wherever it counts.
-
-    A proxy brings many clients: its own connections, and those of whom it does not know, count only in all.
-
-    Raises:
-        TooManyConnections: A limit is reached; nothing is held.
-    """
-    if slot is None:
-        slot = post.board.enter("", limits.total, limits.per_address)
-    address = "" if peer.address == peer.proxy else peer.address
-    post.board.enter_address(slot, address, limits.per_address)
-    try:
-        post.spacing.admit_connection(address)
-    except TooManyConnections:
-        post.board.leave(slot)
-        raise
-    return slot
 
 
 def _log_end(summary: SessionSummary) -> None:

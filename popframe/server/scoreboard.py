@@ -80,16 +80,11 @@ class FrontBoard:
         self._counts = table[:REGIONS]
         self._high_marks = table[REGIONS:]
 
-    def enter(self, address: str, limit: int, address_limit: int) -> int:
-        """Take a slot for a new connection.
-
-        Args:
-            address: The client's numeric address; empty for none, which is not limited by address.
-            limit: Connections in all.
-            address_limit: Connections of this address; for IPv6, of its /64 network, which one site owns as a whole.
+    def enter(self) -> int:
+        """Take a slot for a new connection, which counts from then on; it is the caller's to give back.
 
         Raises:
-            TooManyConnections: A limit is reached; nothing is held.
+            TooManyConnections: This process has no slot left.
         """
         with self._lock:
             if not self._free_slots:
@@ -97,24 +92,39 @@ class FrontBoard:
             slot = self._free_slots.pop()
             self._counts[self._region] += 1
             self._high_marks[self._region] = max(self._high_marks[self._region], slot + 1)
-        if sum(self._counts) > limit:
-            self.leave(slot)
-            raise TooManyConnections(f"{limit} connections in all (max_connections)")
-        self.enter_address(slot, address, address_limit)
         return slot
 
-    def enter_address(self, slot: int, address: str, limit: int) -> None:
-        """Count a connection for its address as well, where that was not known when it took its slot.
+    def is_above(self, limit: int) -> bool:
+        """Tell whether there are more connections in all."""
+        return sum(self._counts) > limit
+
+    def check_total(self, limit: int, spare: int = 0) -> None:
+        """Let one stay that has a slot.
+
+        Args:
+            limit: Connections in all.
+            spare: How many there may be beyond it for now.
 
         Raises:
-            TooManyConnections: The address has as many connections as it may have; the slot is given back.
+            TooManyConnections: There are too many.
         """
-        if not address:
-            return
-        key = self._key(_network(address))
+        if self.is_above(limit + spare):
+            raise TooManyConnections(f"{limit} connections in all (max_connections)")
+
+    def enter_address(self, slot: int, address: str, limit: int) -> None:
+        """Count a connection for its address as well.
+
+        Args:
+            slot: The connection's.
+            address: The client's numeric address.
+            limit: Connections of this address; for IPv6, of its /64 network, which one site owns as a whole.
+
+        Raises:
+            TooManyConnections: The address has as many connections as it may have.
+        """
+        key = self._key(network_of(address))
         self._write(slot, 0, key)
         if self._count(0, key) > limit:
-            self.leave(slot)
             raise TooManyConnections(f"{limit} connections of one address (max_connections_per_address)")
 
     def enter_user(self, slot: int, username: str, limit: int) -> None:
@@ -163,7 +173,7 @@ class FrontBoard:
         return blake2b(value, digest_size=_KEY_OCTETS, key=self._secret).digest()
 
 
-def _network(address: str) -> bytes:
+def network_of(address: str) -> bytes:
     """Return what stands for the owner of an address: all of IPv4, the first 64 bits of IPv6."""
     if ":" not in address:
         return address.encode("ascii")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from popframe.server.front import MOST_UNNAMED
 from popframe.testing.client import RawClient
 from popframe.testing.proxy_header import block, entry, header, line, tls_entry
 from popframe.testing.server import ServerProcess
@@ -246,7 +247,7 @@ def test_who_has_not_sent_a_header_counts_among_all_connections(site: MailSite) 
     )
     server = site.start()
     with contextlib.ExitStack() as silent:
-        for _ in range(4):
+        for _ in range(3 + MOST_UNNAMED + 1):
             silent.enter_context(raw(server))
         server.wait_for_log("(max_connections)")
         with raw(server, line("192.0.2.1")) as another:
@@ -256,6 +257,23 @@ def test_who_has_not_sent_a_header_counts_among_all_connections(site: MailSite) 
         with contextlib.suppress(ConnectionError), through(server, line("192.0.2.1")) as client:
             if client.greeting.startswith(b"+OK"):
                 break
+
+
+def test_clients_of_a_proxy_make_room_for_each_other(site: MailSite) -> None:
+    """H-057: whoever has connections and does not log in loses one to a client that has none."""
+    site.configure(
+        "max_connections = 3\nmax_connections_per_address = 2\nmax_connections_per_user = 3\nfronts = 1\n",
+        proxy_table(),
+        listen=(),
+    )
+    server = site.start()
+    with contextlib.ExitStack() as idle:
+        first, *others = (idle.enter_context(through(server, line(f"192.0.2.{n}"))) for n in (1, 1, 2))
+
+        with through(server, line("192.0.2.3")) as client:
+            assert client.greeting.startswith(b"+OK")
+        assert first.rest() == b""
+        assert all(other.ask("NOOP").startswith(b"-ERR") for other in others)
 
 
 def test_what_a_proxy_says_of_tls_lets_passwords_through_only_where_it_is_trusted(site: MailSite) -> None:

@@ -188,7 +188,7 @@ class Server:
         """Return a session of a new connection."""
         mechanisms = offered_mechanisms(self._settings, self.hooks)
         has_apop = offers_apop(self._settings, self.hooks)
-        place = Place(self._board, self._board.enter(peer.address, 100, 100), 10)
+        place = Place(self._board, self._board.enter(), 10)
         offered = by_name(mechanisms, with_apop=has_apop)
         backend = HookBackend("s1", peer, self.hooks, self._rules, place, self._door, offered)
         policy = Policy(clear_text=ClearText.ALWAYS, offers_apop=has_apop)

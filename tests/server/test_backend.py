@@ -93,7 +93,7 @@ class Doors:
 
     def backend(self, peer: Peer = PEER) -> HookBackend:
         """Return what a session of a new connection gets."""
-        place = Place(self._board, self._board.enter(peer.address, 100, 100), 10)
+        place = Place(self._board, self._board.enter(), 10)
         return HookBackend("s1", peer, self._hooks, self._rules, place, self._door)
 
     def _wait(self, seconds: float) -> bool:
