@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,17 +58,19 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine() -> Iterator[Machine]:
     """Yield the machine with its server running, as the comments of the example say."""
-    state_dir, service = tmp_path / "state", Path("/etc/pam.d", f"popframe-test-{os.getpid()}")
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents:
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    with tempfile.TemporaryDirectory(prefix="popframe-system-") as folder:  # pytest keeps others out of its own
+        Path(folder).chmod(0o755)
+        yield from _serving(Path(folder))
+
+
+def _serving(folder: Path) -> Iterator[Machine]:
+    state_dir, service = folder / "state", Path("/etc/pam.d", f"popframe-test-{os.getpid()}")
     state_dir.mkdir()
     state_dir.chmod(0o1777)
     example = (ROOT / "examples" / "system-users-apart.toml").read_text("utf-8")
-    configuration = tmp_path / "popframe.toml"
+    configuration = folder / "popframe.toml"
     configuration.write_text(
         example.replace(', "[::1]:110"', "").replace("/var/lib/popframe", str(state_dir))
         + f'\n[plugin.auth_pam]\nservice = "{service.name}"\n'
@@ -85,18 +88,19 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
                 spool.chmod(0o660)
             inside = 'ip link set lo up && exec "$@"'
             serve = (sys.executable, "-m", "popframe", "serve", "--config", str(configuration))
-            with (tmp_path / "log").open("wb") as log:
+            with (folder / "log").open("wb") as log:
                 server = subprocess.Popen(["unshare", "--net", "sh", "-c", inside, "sh", *serve], stderr=log)
             try:
                 made = Machine(names, configuration, server)
                 deadline = time.monotonic() + START_SECONDS
-                while b" started " not in (tmp_path / "log").read_bytes():
-                    assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                while b" started " not in (folder / "log").read_bytes():
+                    assert time.monotonic() < deadline, (folder / "log").read_text()
                     time.sleep(0.05)
                 yield made
             finally:
                 server.terminate()
                 assert server.wait(START_SECONDS) == 0
+                print((folder / "log").read_text())  # shown when a test fails
         finally:
             service.unlink(missing_ok=True)
             for path in spools:

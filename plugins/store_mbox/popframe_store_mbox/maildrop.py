@@ -66,8 +66,9 @@ class MboxMaildrop:
         is_shared = settings.session_lock == "shared"
         self._file = _CLOSED
         self._snapshot: Snapshot | None = None
-        with os_errors_refused(f"opening {place.spool}"):
+        with os_errors_refused(f"making the session's lock {place.session_lock} (plugin.store_mbox.state_dir)"):
             self._session_lock: SessionLock | None = SessionLock.take(place.session_lock, is_shared=is_shared)
+        with os_errors_refused(f"opening {place.spool}"):
             try:
                 if opened := self._mode.open(self._session_lock.dead_pid):
                     self._file, self._snapshot = opened

@@ -279,5 +279,5 @@ def test_no_lock_is_held_while_the_client_thinks(
 def test_permission_to_lock_is_asked_for_in_words_for_the_operator(tmp_path: Path) -> None:
     """A missing state directory is named in the log."""
     store = StoreMbox(Settings(spool_dir=tmp_path, state_dir=tmp_path / "nowhere"))
-    with pytest.raises(PermanentFailure, match=r"opening .*alice: No such file or directory"):
+    with pytest.raises(PermanentFailure, match=r"/nowhere/\.alice-.*\(plugin\.store_mbox\.state_dir\): No such file"):
         open_and_close(store)
