@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Two for each processor: most tests wait, for a clock or for another process.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 # How long make fuzz looks, unless it finds something.
 SECONDS ?= 1200
 # Debian packages whose programs some tests use: mpop knows SCRAM, nmh holds inc, whois mkpasswd, systemd socket
@@ -37,11 +39,11 @@ run: $(INSTALLED)  ## start a demonstration server on the loopback interface; Ct
 
 .PHONY: test
 test: $(INSTALLED) debian-packages $(UNPACKED)  ## run all tests but the long ones
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(WORKERS)
 
 .PHONY: test-long
 test-long: $(INSTALLED) debian-packages $(UNPACKED)  ## run all tests, with many more examples
-	POPFRAME_LONG=1 $(BIN)/pytest -n auto --timeout 1800
+	POPFRAME_LONG=1 $(BIN)/pytest -n $(WORKERS) --timeout 1800
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz-installed  ## look for octets that break store_mbox, for SECONDS=1200; what breaks it is kept in .fuzz
@@ -79,7 +81,7 @@ wheels: $(INSTALLED) debian-packages  ## build every wheel into dist/, and run t
 	$(PIP) --python "$$room/venv" install --group test dist/*.whl; \
 	cp -R tests pyproject.toml "$$room"; \
 	cd "$$room"; \
-	POPFRAME_WHEELS=1 venv/bin/pytest -n auto -m 'not checkout'
+	POPFRAME_WHEELS=1 venv/bin/pytest -n $(WORKERS) -m 'not checkout'
 
 .PHONY: clean
 clean:  ## remove everything that the other targets made

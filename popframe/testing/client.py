@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import time
 from types import TracebackType
 from typing import Self
 
 PATIENCE_SECONDS = 120.0
 """How long a test waits for the server before it fails; on a loaded machine, reading two gibibytes takes a while."""
 
+FAREWELL_SECONDS = 5.0
+"""How long a client that leaves waits for the server's end of the connection."""
+
 
 class RawClient:
     """A connection on which nothing is checked, completed or repaired.
+
+    Whoever leaves its ``with`` block has no session any more: the client says that nothing more comes, and waits until
+    the server has closed the connection too. What comes next finds the maildrop free. ``close`` waits for nothing.
 
     Attributes:
         socket: The connected socket, for what the methods do not cover: shutting down one side, resetting.
@@ -59,8 +67,19 @@ class RawClient:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the connection."""
+        """Leave: end the connection, wait for the server to end it, and close it."""
+        if exc is None:
+            with contextlib.suppress(OSError):  # it may be closed already, on either side
+                self._read_off()
         self.close()
+
+    def _read_off(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while (seconds := deadline - time.monotonic()) > 0:
+            self.socket.settimeout(seconds)
+            if not self.socket.recv(1 << 16):
+                return
 
     def start_tls(self, tls: ssl.SSLContext, server_name: str | None = None) -> bytes:
         """Say STLS, make the handshake if the server agrees, and return its reply.
