@@ -70,10 +70,13 @@ fix: $(INSTALLED)  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.PHONY: wheels
-wheels: $(INSTALLED) debian-packages  ## build every wheel into dist/, and run the tests on what they install
+.PHONY: dist
+dist: $(INSTALLED)  ## build every wheel into dist/
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . $(PLUGINS)
+
+.PHONY: wheels
+wheels: dist debian-packages  ## build every wheel, and run the tests on what they install
 	@set -e; \
 	room=$$(mktemp -d); chmod 755 "$$room"; trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \
 	$(BIN)/python -m venv --without-pip "$$room/venv"; \

@@ -46,8 +46,8 @@ exit status:
   2  the command line or the configuration is wrong, or standard input is not a client's connection
 
 examples:
-  pop3 stream tcp nowait root /usr/bin/popframe popframe inetd --config /etc/popframe.toml
-  pop3 stream tcp nowait root /usr/bin/popframe-inetd popper -s -T 600
+  pop3 stream tcp nowait root /opt/popframe/bin/popframe popframe inetd --config /etc/popframe.toml
+  pop3 stream tcp nowait root /opt/popframe/bin/popframe-inetd popper -s -T 600
   systemd-socket-activate --inetd --accept --listen=127.0.0.1:1110 popframe inetd --config popframe.toml
 """
 

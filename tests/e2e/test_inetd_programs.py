@@ -61,7 +61,7 @@ def test_inetd_starts_sessions(isolation: str) -> None:
     with per_user_site() if isolation == "per-user" else shared_site() as (site, _):
         port = free_port()
         trace = site.directory / "trace"
-        line = f"127.0.0.1:pop3 stream tcp nowait root /usr/bin/popframe-inetd popper -s -t {trace} -T 600"
+        line = f"127.0.0.1:pop3 stream tcp nowait root /opt/popframe/bin/popframe-inetd popper -s -t {trace} -T 600"
         with inetd(f"{line} --config {site.configuration}", site.directory, port):
             fetch_and_delete(site, port)
             until(lambda: trace.read_text().count("outcome=quit") == 4, "each session has its line")
@@ -70,7 +70,7 @@ def test_inetd_starts_sessions(isolation: str) -> None:
 @contextlib.contextmanager
 def inetd(line: str, folder: Path, port: int) -> Iterator[None]:
     """Run inetd with a line of which the place of the programs and the port are changed."""
-    line = line.replace("/usr/bin/", f"{Path(sys.executable).parent}/").replace("pop3", str(port), 1)
+    line = line.replace("/opt/popframe/bin/", f"{Path(sys.executable).parent}/").replace("pop3", str(port), 1)
     (folder / "inetd.conf").write_text(f"{line}\n")
     with running(["/usr/sbin/inetd", "-i", str(folder / "inetd.conf")], port, folder / "inetd.log"):
         yield
@@ -110,7 +110,7 @@ def xinetd(site: MailSite, port: int) -> Iterator[None]:
     changes = {
         "service pop3\n": "service popframe-test\n",  # a service that /etc/services does not know has its port with it
         "\tprotocol        = tcp\n": f"\tprotocol = tcp\n\ttype = UNLISTED\n\tport = {port}\n",
-        "/usr/bin/popframe": str(Path(sys.executable).with_name("popframe")),
+        "/opt/popframe/bin/popframe": str(Path(sys.executable).with_name("popframe")),
         "/etc/popframe.toml": str(site.configuration),
     }
     for before, after in changes.items():
@@ -129,11 +129,13 @@ def xinetd(site: MailSite, port: int) -> Iterator[None]:
 @pytest.mark.checkout
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (systemd)")
 def test_the_shipped_units_are_understood_by_systemd(tmp_path: Path) -> None:
-    """packaging/systemd/popframe-inetd.socket and its service, but for the place of the program."""
-    for name in ("popframe-inetd.socket", "popframe-inetd@.service"):
-        text = (PACKAGING / "systemd" / name).read_text()
-        (tmp_path / name).write_text(text.replace("/usr/bin/popframe", str(Path(sys.executable).with_name("popframe"))))
-    units = [tmp_path / "popframe-inetd.socket", tmp_path / "popframe-inetd@.service"]
-    result = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
+    """All in packaging/systemd, but for the place of the program."""
+    units = sorted((PACKAGING / "systemd").iterdir())
+    for unit in units:
+        text = unit.read_text().replace("/opt/popframe/bin/popframe", str(Path(sys.executable).with_name("popframe")))
+        (tmp_path / unit.name).write_text(text)
+    assert len(units) == 5
+    paths = [tmp_path / unit.name for unit in units]
+    result = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

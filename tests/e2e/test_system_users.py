@@ -72,7 +72,7 @@ def _serving(folder: Path) -> Iterator[Machine]:
     example = (ROOT / "examples" / "system-users-apart.toml").read_text("utf-8")
     configuration = folder / "popframe.toml"
     configuration.write_text(
-        example.replace(', "[::1]:110"', "").replace("/var/lib/popframe", str(state_dir))
+        example.replace(', "[::1]:110"', "").replace("/var/lib/popframe/sessions", str(state_dir))
         + f'\n[plugin.auth_pam]\nservice = "{service.name}"\n'
     )
     spools: list[Path] = []
