@@ -245,6 +245,8 @@ class Master:
         log_event("stopping", {"sessions": self._scoreboard.session_count()})
         for pid in self._children:
             os.kill(pid, signal.SIGTERM)
+        if self._gate is not None:
+            self._gate.stop()  # a front would wait for logins that are under way
         deadline = time.monotonic() + self._service.shutdown_seconds + KILL_PAUSE_SECONDS
         while self._children and (left := deadline - time.monotonic()) > 0:
             self._signals.wait(left)
@@ -252,8 +254,6 @@ class Master:
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        if self._gate is not None:
-            self._gate.stop()
         log_event("stopped", {})
 
     # --- fronts

@@ -84,9 +84,14 @@ class Site:
 
     def put(self, name: str, count: int) -> None:
         """Make this many messages the only content of a user's spool."""
-        spool = self.mail / name
         subjects = [b"Subject: %d for %s\n" % (number, name.encode()) for number in range(count)]
-        spool.write_bytes(b"".join(FROM_LINE + subject + b"\nhi\n\n" for subject in subjects))
+        self.write(name, b"".join(FROM_LINE + subject + b"\nhi\n\n" for subject in subjects))
+
+    def write(self, name: str, octets: bytes) -> None:
+        """Make a user's spool anew: where users may create files, root may not open those of others to create them."""
+        spool = self.mail / name
+        spool.unlink(missing_ok=True)
+        spool.write_bytes(octets)
         os.chown(spool, self.uids[name], -1)
         spool.chmod(0o600)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import grp
 import os
 import pwd
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,9 @@ from .isolated_site import FROM_LINE, HASH, PASSWORD, Site, children_of, running
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a server that becomes each user")
 
 LONG = os.environ.get("POPFRAME_LONG") == "1"
+
+SHUTDOWN_SECONDS = 10
+"""The default of server.shutdown_timeout_seconds."""
 
 
 @pytest.fixture
@@ -142,8 +147,7 @@ def test_refusals_are_those_of_one_process_for_all(site: Site) -> None:
 def test_a_session_keeps_what_it_has_negotiated(site: Site) -> None:
     """U-004, U-026: UTF-8 mode and language go with it into the process of the user; commands sent ahead do too."""
     letter = FROM_LINE + b"Received: so that there is room for encoded-words\nSubject: caf\xc3\xa9\n\nhi\n\n"
-    spool = site.mail / "alice"
-    spool.write_bytes(letter)
+    site.write("alice", letter)
     with site.connect() as client:
         commands = ["UTF8", "LANG de", "USER alice", f"PASS {PASSWORD}", "TOP 1 0", "DELE 1", "RSET"]
         client.send("".join(f"{command}\r\n" for command in commands).encode())
@@ -248,6 +252,40 @@ def test_a_server_that_stops_ends_every_process(site: Site) -> None:
     until(lambda: not set(pids) & set(running()), "all processes end")
     assert (site.mail / "alice").read_bytes().count(b"From ") == 2
     assert "user=alice outcome=shut-down" in site.server.log()
+
+
+def test_a_login_that_hangs_does_not_hold_up_the_end(site: Site) -> None:
+    """The gate ends with the logins that are under way, before the fronts are waited for."""
+    with site.connect() as slow:
+        slow.send(b"USER slow\r\nPASS secret\r\n")
+        until(lambda: children_of(site.gate()), "a login under way")
+        started = time.monotonic()
+        assert site.server.stop() == 0
+    assert time.monotonic() - started < SHUTDOWN_SECONDS / 2
+    assert "gate-died" not in site.server.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_ends_no_update_in_the_middle(site: Site, number: signal.Signals) -> None:
+    """A service manager, or a terminal, tells every process to end: what has begun is finished, and nothing more."""
+    with site.logged_in("alice") as alice, site.logged_in("bob") as bob, (site.mail / "alice").open("rb+") as spool:
+        pids = [site.server.pid, *site.server.fronts(), *children_of(site.gate())]
+        alice.ask("DELE 1")
+        bob.ask("DELE 1")
+        fcntl.lockf(spool, fcntl.LOCK_EX)
+        alice.send(b"QUIT\r\n")
+        until(lambda: (site.mail / "alice.lock").exists(), "an update that has begun, and waits for the lock")
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # the first one may have told it before
+                os.kill(pid, number)
+        assert bob.line() == b""
+        fcntl.lockf(spool, fcntl.LOCK_UN)
+        assert site.server.stop() == 0
+        until(lambda: not set(pids) & set(running()), "all processes end")
+    assert (site.mail / "alice").read_bytes().count(b"From ") == 1
+    assert (site.mail / "bob").read_bytes().count(b"From ") == 2
+    assert "user=alice outcome=quit" in site.server.log()
+    assert "user=bob outcome=shut-down" in site.server.log()
 
 
 def test_limits_count_over_all_processes(folder: Path) -> None:

@@ -161,8 +161,7 @@ def test_a_session_that_begins_with_stls_goes_on_behind_the_relay(tls: TlsIsolat
 
 def test_a_long_message_gets_across_while_commands_come(tls: TlsIsolation) -> None:
     """24 MB one way, commands the other, with a client that first only writes."""
-    spool = tls.site.mail / "alice"
-    spool.write_bytes(FROM_LINE + b"Subject: long\n\n" + LINE * BIG_LINES + b"\n")
+    tls.site.write("alice", FROM_LINE + b"Subject: long\n\n" + LINE * BIG_LINES + b"\n")
     with tls.logged_in("alice") as client:
         client.send(b"RETR 1\r\n" + b"NOOP\r\n" * 100)
         time.sleep(0.5)
@@ -173,13 +172,12 @@ def test_a_long_message_gets_across_while_commands_come(tls: TlsIsolation) -> No
 
 def test_a_client_that_reads_nothing_is_cut_off(tls: TlsIsolation) -> None:
     """After write_timeout_seconds, as without a relay; the maildrop is free, and everybody's process is gone."""
-    spool = tls.site.mail / "alice"
-    spool.write_bytes(FROM_LINE + b"Subject: long\n\n" + LINE * BIG_LINES + b"\n")
+    tls.site.write("alice", FROM_LINE + b"Subject: long\n\n" + LINE * BIG_LINES + b"\n")
     with tls.logged_in("alice") as client:
         client.send(b"RETR 1\r\n" * 20 + b"DELE 1\r\nQUIT\r\n")
         until(lambda: not tls.site.processes_of("alice"), "the session's process ends")
         tls.server.wait_for_log("outcome=timed-out")
-    assert LINE in spool.read_bytes()
+    assert LINE in (tls.site.mail / "alice").read_bytes()
 
 
 def test_a_long_trace_does_not_hold_up_the_relay(folder: Path) -> None:
@@ -191,7 +189,7 @@ def test_a_long_trace_does_not_hold_up_the_relay(folder: Path) -> None:
     with made.site.configuration.open("a") as configuration:
         configuration.write('[trace]\nall_sessions = true\nbodies = true\nfile = "traces/trace"\n')
     lines = 20_000
-    made.site.mail.joinpath("alice").write_bytes(FROM_LINE + b"Subject: long\n\n" + LINE * lines)
+    made.site.write("alice", FROM_LINE + b"Subject: long\n\n" + LINE * lines)
     with made.server, made.logged_in("alice") as client:
         assert client.ask("RETR 1").startswith(b"+OK")
         assert client.body().count(b"x\r\n") == lines

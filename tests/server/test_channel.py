@@ -125,6 +125,18 @@ def test_the_front_says_how_much_of_a_session_is_traced(ends: Ends, scope: Trace
     assert process.receive_open() is scope
 
 
+def test_a_summary_arrives_whatever_its_process_has_not_read(ends: Ends) -> None:
+    """A server that stops while a session ends has told it to stop, and still learns what it has done."""
+    front, process = ends
+    summary = SessionSummary("s", Peer("::1", 1), "alice", Outcome.QUIT, 1.5, deleted_count=3)
+    front.send_stop()
+    process.send_summary(summary)
+    process.close()
+
+    assert front.receive_summary() == summary
+    assert front.receive_summary() is None
+
+
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_lines_of_a_trace_come_before_the_summary(ends: Ends, is_wanted: bool) -> None:
     """Taken in their order, or left; a process that nobody listens to any more goes on."""

@@ -11,6 +11,7 @@ import http.client
 import socket
 import ssl
 import threading
+from types import TracebackType
 from urllib.parse import urlsplit
 
 from popframe import __version__
@@ -55,20 +56,31 @@ class _Deadline:
     def __init__(self, transport: socket.socket, seconds: float) -> None:
         # TLS takes over the descriptor, and SSLSocket.shutdown would let what follows be read as clear text.
         self._handle = transport.dup()
+        self._seconds = seconds
+        self._is_over = False
         self._timer = threading.Timer(seconds, self._end)
 
     def _end(self) -> None:
+        self._is_over = True
         with contextlib.suppress(OSError):  # it has ended by itself
             self._handle.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> None:
         self._timer.start()
 
-    def __exit__(self, *_: object) -> None:
-        """Leave no thread behind: the process may be about to become another user."""
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave no thread behind: the process may be about to become another user.
+
+        Raises:
+            TimeoutError: Time was over, which is why the block has failed, however that looked there.
+        """
         self._timer.cancel()
         self._timer.join()
         self._handle.close()
+        if self._is_over and exc is not None:
+            raise TimeoutError(f"no whole answer within {self._seconds:g} s") from exc
 
 
 def _get(transport: socket.socket, host: str, target: str, max_octets: int) -> bytes:

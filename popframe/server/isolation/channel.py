@@ -207,7 +207,7 @@ class Channel:
         """Wait for one message; 0 seconds are for ever."""
         self._end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _LENGTH.pack(int(seconds), 0))
         try:
-            datagram = self._end.recv(MAX_MESSAGE_OCTETS)
+            datagram = self._receive_datagram()
         except BlockingIOError as exc:
             raise TemporaryFailure(f"no answer within {seconds:g} s") from exc
         except OSError as exc:
@@ -219,6 +219,13 @@ class Channel:
         if "refused" in fields:
             raise _refusal(fields["refused"], fields["reason"])
         return fields
+
+    def _receive_datagram(self) -> bytes:
+        """Wait for one; that the other end has gone with something unread is no reason not to read what it has said."""
+        try:
+            return self._end.recv(MAX_MESSAGE_OCTETS)
+        except ConnectionResetError:  # told once, and before what is in the queue
+            return self._end.recv(MAX_MESSAGE_OCTETS)
 
     # --- said by the front, and waited for by the session's process
 

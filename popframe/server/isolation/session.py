@@ -13,6 +13,7 @@ import signal
 import socket
 import traceback
 from dataclasses import dataclass
+from types import FrameType
 from typing import NoReturn
 
 from popframe.engine import BackendExchange, Login, Session
@@ -101,6 +102,7 @@ def run_session(admission: Admission, service: Service, patience_seconds: float)
             negotiated, unread = going_on
             connection = UserConnection(Transport(admission.connection), session, service.timers)
             connection.channel = admission.channel
+            connection.stop_on_signals()
             connection.go_on(session.answer_login(negotiated), unread)
         admission.channel.send_summary(session.summary(admission.request.session_id, 0.0))
         status = 0
@@ -203,5 +205,18 @@ class UserConnection(Connection):
 
     channel: Channel
 
+    def stop_on_signals(self) -> None:
+        """Let SIGTERM and SIGINT end the session as its front would: without update; one that has begun is finished.
+
+        A service manager that stops the server, or a terminal, may send them to every process of it.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop_here)
+
+    def _stop_here(self, _number: int, _frame: FrameType | None) -> None:
+        """Run between any two lines of the main thread, and therefore without taking a lock."""
+        self._stopped_as = Outcome.SHUT_DOWN
+        self._transport.break_off()
+
     def _cause(self, outcome: Outcome) -> Outcome:
-        return Outcome.SHUT_DOWN if self.channel.is_stopped() else outcome
+        return Outcome.SHUT_DOWN if self.channel.is_stopped() else super()._cause(outcome)
