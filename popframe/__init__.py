@@ -15,6 +15,7 @@ from popframe._version import __version__
 
 if TYPE_CHECKING:
     from popframe.config import ConfigPath, PluginSettings
+    from popframe.config.plugin_configuration import PluginConfiguration, read_plugin_configuration
     from popframe.errors import (
         AuthenticationFailed,
         CommandSyntaxError,
@@ -98,6 +99,7 @@ __all__ = [
     "Peer",
     "PermanentFailure",
     "PlainCredentials",
+    "PluginConfiguration",
     "PluginSettings",
     "PopframeError",
     "PreparedMaildrop",
@@ -119,6 +121,7 @@ __all__ = [
     "hash_password",
     "hookimpl",
     "is_password_hash",
+    "read_plugin_configuration",
     "typical_hash",
     "verify_password",
 ]
@@ -126,6 +129,8 @@ __all__ = [
 _HOMES = {
     "ConfigPath": "popframe.config",
     "PluginSettings": "popframe.config",
+    "PluginConfiguration": "popframe.config.plugin_configuration",
+    "read_plugin_configuration": "popframe.config.plugin_configuration",
     "AuthenticationFailed": "popframe.errors",
     "CommandSyntaxError": "popframe.errors",
     "ConfigError": "popframe.errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import re
@@ -88,6 +89,26 @@ def test_plugins_of_the_guide_can_be_imported(example: str) -> None:
     exec(compile(example, "docs/plugins.md", "exec"), names)  # noqa: S102 - running the documentation is the point
 
     assert any(isinstance(value, type) for value in names.values())
+
+
+def test_the_subcommand_of_the_guide_reads_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The example of a tool in docs/plugins.md works with the settings of the guide."""
+    examples = blocks(ROOT / "docs" / "plugins.md", "python")
+    plugin = next(text for text in examples if "class Settings(PluginSettings)" in text)
+    (tmp_path / "popframe_lab_accounts.py").write_text(plugin)
+    (tmp_path / "lab_command.py").write_text(next(text for text in examples if "def add_arguments" in text))
+    (tmp_path / "people").write_text("alice\nbob\n")
+    configuration = tmp_path / "popframe.toml"
+    configuration.write_text('plugins = ["lab_accounts"]\n[plugin.lab_accounts]\npath = "people"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    parser = argparse.ArgumentParser()
+    command = importlib.import_module("lab_command")
+    command.add_arguments(parser)
+
+    assert command.run(parser.parse_args(["--config", str(configuration)])) == 0
+    assert capsys.readouterr().out == "2\n"
 
 
 @pytest.mark.parametrize(

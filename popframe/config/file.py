@@ -82,6 +82,11 @@ class ConfigFile:
             return {}
         return {index: entry for index, entry in enumerate(entries) if isinstance(entry, str) and entry}
 
+    def plugin_index(self, name: str | int) -> int | None:
+        """Return the place of a plugin in the list ``plugins``, where it may stand by its name or by its file."""
+        entries = self.plugin_entries.items()
+        return next((index for index, entry in entries if name in (entry, Path(entry).stem)), None)
+
     def plugin_table(self, name: str) -> object:
         """Return what stands in ``[plugin.NAME]``, a table if all is well; an empty one when it is not there."""
         tables = self.tables.get("plugin")

@@ -115,14 +115,14 @@ def validate(
         InvalidConfiguration: With everything that is wrong, sorted by line.
     """
     problems = list(extra)
-    root = _validate_table(config_file, (), RootTable, problems)
+    root = validate_table(config_file, (), RootTable, problems)
     if root is not None:
         problems += _contradictions(config_file, root)
     if config_file.plugin_entries:
         problems += _unlisted_tables(config_file, plugin_models)
     plugin_settings: dict[str, BaseModel | None] = {}
     for name, model in plugin_models.items():
-        settings = _validate_table(config_file, ("plugin", name), model or NoSettings, problems)
+        settings = validate_table(config_file, ("plugin", name), model or NoSettings, problems)
         plugin_settings[name] = settings if model else None
     if problems or root is None:
         raise InvalidConfiguration(problems)
@@ -164,10 +164,20 @@ def _contradictions(config_file: ConfigFile, root: RootTable) -> Iterator[Proble
                 yield Problem(config_file.path, config_file.line_of(*path), dotted_key(path), text)
 
 
-def _validate_table(
+def validate_table(
     config_file: ConfigFile, path: tuple[str, ...], model: type[ModelT], problems: list[Problem]
 ) -> ModelT | None:
-    """Validate one table; add to ``problems`` what is wrong with it, and return None then."""
+    """Validate one table.
+
+    Args:
+        config_file: What was read.
+        path: Nothing for the file as a whole; or ``plugin`` and the name of one.
+        model: What the table is to be.
+        problems: Where to add what is wrong with it.
+
+    Returns:
+        The table; None where something is wrong with it, or it is no table, which the file as a whole is blamed for.
+    """
     table = config_file.plugin_table(path[-1]) if path else config_file.tables
     if not isinstance(table, Mapping):
         return None  # the root table's own validation says so
@@ -207,9 +217,9 @@ def _problems_of(
 def _line_of(config_file: ConfigFile, path: tuple[str | int, ...]) -> int:
     """Return the line for a path; for a plugin that has no table, the line where the plugin is listed."""
     if path[:1] == ("plugin",) and len(path) > 1 and len(config_file.find(path)[0]) < 2:
-        for index, entry in config_file.plugin_entries.items():
-            if path[1] in (entry, Path(entry).stem):
-                return config_file.line_of("plugins", index)
+        index = config_file.plugin_index(path[1])
+        if index is not None:
+            return config_file.line_of("plugins", index)
     return config_file.line_of(*path)
 
 

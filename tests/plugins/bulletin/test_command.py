@@ -208,9 +208,12 @@ def test_status_reads_home_directories(quick_room: Room, bulletin: Command, tmp_
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('plugins = ["store_mbox"]\n', "bulletin is not in its list 'plugins'"),
-        ('plugins = ["bulletin"]\n[plugin.bulletin]\nmax_octets = "x"\n', "mistakes in plugin.bulletin (max_octets)"),
-        ("plugins = [", "popframe.toml: "),
+        ('plugins = ["store_mbox"]\n', "popframe.toml:1: plugins: 'bulletin' is not in this list\n"),
+        (
+            'plugins = ["bulletin"]\n[plugin.bulletin]\nmax_octets = "x"\n',
+            "popframe.toml:3: plugin.bulletin.max_octets: must be a whole number, not a string\n",
+        ),
+        ("plugins = [", "popframe.toml:1: "),
     ],
 )
 def test_configuration_that_cannot_be_used(quick_room: Room, bulletin: Command, text: str, reason: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from popframe import Account
+from popframe.cli import main
 from popframe_store_mbox import Settings, StoreMbox
 from popframe_store_mbox.index_file import StoredIndex
 from popframe_store_mbox.tools.mbox import command
@@ -100,5 +101,5 @@ def test_mistakes_are_told(spool: Path, tmp_path: Path, capsys: Capture) -> None
     assert mbox(tmp_path / "nowhere" / "alice", "--drop") == 2
     assert "nowhere: no such directory" in capsys.readouterr().err
     (tmp_path / "other.toml").write_text('plugins = ["auth_file"]\n')
-    assert mbox(spool, "--config", tmp_path / "other.toml") == 2
-    assert "store_mbox is not in its list 'plugins'" in capsys.readouterr().err
+    assert main(["mbox", "index", "--config", str(tmp_path / "other.toml"), str(spool)]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'other.toml'}:1: plugins: 'store_mbox' is not in this list\n"

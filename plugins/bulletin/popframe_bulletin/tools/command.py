@@ -10,17 +10,18 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from pathlib import Path
 
-from popframe import ConfigError
+from popframe import PluginConfiguration, read_plugin_configuration
 from popframe_bulletin.audience import Audience
 from popframe_bulletin.catalogue import Catalogue, Entry, NotSettled
 from popframe_bulletin.message import BadBulletin, parse_moment
-from popframe_bulletin.tools.configuration import Configured, read_configuration
+from popframe_bulletin.settings import Settings
 from popframe_bulletin.tools.posting import Draft, post
 from popframe_bulletin.tools.receivers import Receiver, receivers
 
 EXIT_GOOD = 0
 EXIT_FAILED = 1
-EXIT_USAGE = 2
+
+PLUGIN = "bulletin"
 
 SHOWN_CHARACTERS = 60
 """How much of a subject is shown."""
@@ -93,19 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what is asked for; return the exit status."""
-    try:
-        configured = read_configuration(arguments.config)
-    except ConfigError as error:
-        sys.stderr.write(f"popframe bulletin: {error}\n")
-        return EXIT_USAGE
+    configuration = read_plugin_configuration(arguments.config, PLUGIN, Settings)
     try:
         match arguments.action:
             case "post":
-                _post(arguments, configured)
+                _post(arguments, configuration)
             case "list":
-                _list(configured)
+                _list(configuration)
             case _:
-                _status(arguments.number, configured)
+                _status(arguments.number, configuration)
     except BadBulletin as error:
         sys.stderr.write(f"popframe bulletin: {_shown(str(error))}\n")
         return EXIT_FAILED
@@ -116,14 +113,14 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_GOOD
 
 
-def _post(arguments: argparse.Namespace, configured: Configured) -> None:
-    settings = configured.settings
+def _post(arguments: argparse.Namespace, configuration: PluginConfiguration[Settings]) -> None:
+    settings = configuration.settings
     group: str = arguments.group
     if group and not settings.group_bulletins:
         raise BadBulletin(
             "--group: set plugin.bulletin.group_bulletins = true first; until then everybody would get it"
         )
-    if group and (_NOT_IN_GROUPS.search(group) or not _audience(configured).is_known(group)):
+    if group and (_NOT_IN_GROUPS.search(group) or not _audience(configuration).is_known(group)):
         raise BadBulletin(f"--group: there is no group {group!r}, so nobody would get it")
     text = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
     draft = Draft(
@@ -139,9 +136,9 @@ def _post(arguments: argparse.Namespace, configured: Configured) -> None:
     sys.stdout.write(f"{path}\n")
 
 
-def _list(configured: Configured) -> None:
-    catalogue = Catalogue(configured.settings.folder, configured.settings.max_octets)
-    audience, now = _audience(configured), datetime.now(UTC)
+def _list(configuration: PluginConfiguration[Settings]) -> None:
+    catalogue = Catalogue(configuration.settings.folder, configuration.settings.max_octets)
+    audience, now = _audience(configuration), datetime.now(UTC)
     for entry in catalogue.entries():
         state, subject = _state(catalogue, entry, now)
         words = [str(entry.number), audience.description(entry.group), state, entry.name, subject]
@@ -174,8 +171,8 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _status(number: int | None, configured: Configured) -> None:
-    for receiver in receivers(configured):
+def _status(number: int | None, configuration: PluginConfiguration[Settings]) -> None:
+    for receiver in receivers(configuration):
         _write(f"{receiver.username}\t{_told(receiver, number)}")
 
 
@@ -194,8 +191,8 @@ def _told(receiver: Receiver, number: int | None) -> str:
     return f"{text} (a delivery is under way, or ends at the next login)" if receiver.is_delivering else text
 
 
-def _audience(configured: Configured) -> Audience:
-    settings = configured.settings
+def _audience(configuration: PluginConfiguration[Settings]) -> Audience:
+    settings = configuration.settings
     return Audience(settings.groups, is_restricted=settings.group_bulletins)
 
 

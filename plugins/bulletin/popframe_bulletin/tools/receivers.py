@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from popframe import Account
+from popframe import Account, PluginConfiguration
 from popframe_bulletin import popbull
 from popframe_bulletin.popbull import NoState, Place, Received
 from popframe_bulletin.record import is_begun
-from popframe_bulletin.tools.configuration import Configured
+from popframe_bulletin.settings import Settings
 
 SUFFIX = ".popbull"
 
@@ -35,14 +35,14 @@ class Receiver:
     is_delivering: bool = False
 
 
-def receivers(configured: Configured) -> Iterator[Receiver]:
+def receivers(configuration: PluginConfiguration[Settings]) -> Iterator[Receiver]:
     """Yield every user of whom there is something to tell, by name.
 
     Raises:
         OSError: The folder of the states cannot be read.
     """
-    state_dir = configured.settings.state_dir
-    places = _in_homes(configured.min_uid) if state_dir is None else _in_folder(state_dir)
+    state_dir = configuration.settings.state_dir
+    places = _in_homes(configuration.min_uid) if state_dir is None else _in_folder(state_dir)
     for username, place in sorted(places):
         try:
             yield Receiver(username, popbull.read(place), is_delivering=is_begun(place))

@@ -16,8 +16,8 @@ from typing import NoReturn
 from popframe import ConfigError, PermanentFailure
 from popframe_store_mbox.lock import LockPolicy
 from popframe_store_mbox.place import Place
-from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS, Settings
-from popframe_store_mbox.tools.configuration import Configured, place_of, read_configuration
+from popframe_store_mbox.settings import MAX_LOCK_TIMEOUT_SECONDS
+from popframe_store_mbox.tools.configuration import place_of, read_configuration
 from popframe_store_mbox.tools.locks.advice import file_system_type, warnings_about_trial
 from popframe_store_mbox.tools.locks.agents import (
     SYSTEM_FOLDERS,
@@ -120,14 +120,14 @@ def seconds(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Try the locks, write what came of it, and return the exit status."""
+    configuration = read_configuration(arguments.config)
     try:
-        configured = read_configuration(arguments.config) if arguments.config else Configured(Settings())
-        place = place_of(arguments.path, configured.settings)
-        user = _user(arguments.user or configured.run_as, place)
+        place = place_of(arguments.path, configuration.settings)
+        user = _user(arguments.user or configuration.run_as, place)
     except (ConfigError, PermanentFailure) as error:
         sys.stderr.write(f"popframe locks: {error}\n")
         return EXIT_USAGE
-    policy = replace(configured.settings.lock_policy, timeout_seconds=arguments.timeout)
+    policy = replace(configuration.settings.lock_policy, timeout_seconds=arguments.timeout)
     with signals_as_exits():
         trial = _try(place, user, policy)
     agents = tuple(installed_agents(arguments.agent_path))
@@ -157,7 +157,7 @@ def signals_as_exits() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _user(name: str, place: Place) -> User:
+def _user(name: str | None, place: Place) -> User:
     """Return the user to try the locks as.
 
     Raises:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from popframe import ConfigError, PermanentFailure, Refusal
 from popframe_store_mbox.file import FileState
-from popframe_store_mbox.settings import Settings
 from popframe_store_mbox.tools.configuration import place_of, read_configuration
 from popframe_store_mbox.tools.mbox.check import MboxCheck, MessageReport
 from popframe_store_mbox.tools.mbox.finding import CHANGED, Finding
@@ -140,8 +139,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_index(arguments: argparse.Namespace) -> int:
     """Make the index, or remove it."""
+    settings = read_configuration(arguments.config).settings
     try:
-        settings = read_configuration(arguments.config).settings if arguments.config else Settings()
         place = place_of(arguments.path, settings)
     except (ConfigError, PermanentFailure) as error:
         sys.stderr.write(f"popframe mbox: {error}\n")
