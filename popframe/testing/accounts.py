@@ -49,3 +49,11 @@ class MemoryAccounts:
         if not user.password or not hmac.compare_digest(user.password, credentials.password):
             raise AuthenticationFailed("wrong password")
         return user.account
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Return a user whose identity is proven already; whoever has an empty password is locked."""
+        user = self._users.get(username)
+        if user is not None and not user.password:
+            raise AuthenticationFailed("the user is locked")
+        return None if user is None else user.account

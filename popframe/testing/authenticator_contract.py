@@ -1,5 +1,7 @@
 """What every plugin that implements ``popframe_authenticate`` must do, one test for each promise.
 
+And what it must do if it implements ``popframe_lookup_account`` as well.
+
 A plugin's own tests derive a class from :class:`AuthenticatorContract`; pytest then finds the promises in it.
 """
 
@@ -8,8 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ClassVar
 
 import pluggy
@@ -55,6 +58,7 @@ HOSTILE_PASSWORDS = (
 """Passwords that are empty, not text, longer than crypt(3) takes, or that look like a locked hash."""
 
 Authenticate = Callable[[str, bytes], Account | None]
+LookUpAccount = Callable[[str], Account | None]
 
 
 def hook_of(plugin: object) -> Authenticate:
@@ -63,22 +67,33 @@ def hook_of(plugin: object) -> Authenticate:
     Raises:
         AssertionError: The plugin does not implement it, or, when it is called, it returns something else.
     """
+    hook = _hooks_of(plugin).popframe_authenticate
+    assert hook.get_hookimpls(), f"{plugin!r} does not implement popframe_authenticate"
+    return lambda username, password: _checked(hook(peer=PEER, credentials=PlainCredentials(username, password)))
+
+
+def account_hook_of(plugin: object) -> LookUpAccount | None:
+    """Return a plugin's ``popframe_lookup_account`` as the server calls it; None when it does not implement it."""
+    hook = _hooks_of(plugin).popframe_lookup_account
+    return (lambda username: _checked(hook(peer=PEER, username=username))) if hook.get_hookimpls() else None
+
+
+def _hooks_of(plugin: object) -> pluggy.HookRelay:
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)
     manager.check_pending()
-    assert manager.hook.popframe_authenticate.get_hookimpls(), f"{plugin!r} does not implement popframe_authenticate"
+    return manager.hook
 
-    def authenticate(username: str, password: bytes) -> Account | None:
-        answer = manager.hook.popframe_authenticate(peer=PEER, credentials=PlainCredentials(username, password))
-        assert answer is None or isinstance(answer, Account), f"{answer!r} is neither an Account nor None"
-        return answer
 
-    return authenticate
+def _checked(answer: object) -> Account | None:
+    """See that a hook's answer is one."""
+    assert answer is None or isinstance(answer, Account), f"{answer!r} is neither an Account nor None"
+    return answer
 
 
 class AuthenticatorContract:
-    """The promises of ``popframe_authenticate``.
+    """The promises of ``popframe_authenticate``, and of ``popframe_lookup_account`` where the plugin implements it.
 
     ::
 
@@ -94,11 +109,13 @@ class AuthenticatorContract:
         username: A user whom the plugin knows.
         password: This user's password: at least six octets that are not part of any message.
         unknown_username: A user whom it does not know.
+        closed_username: A user whom it knows and whose account is locked or closed; empty when it has no such users.
     """
 
     username: ClassVar[str] = "alice"
     password: ClassVar[bytes] = b"correct horse battery staple"
     unknown_username: ClassVar[str] = "no-such-user"
+    closed_username: ClassVar[str] = ""
 
     @pytest.fixture
     def plugin(self) -> object:
@@ -109,6 +126,14 @@ class AuthenticatorContract:
     def authenticate(self, plugin: object) -> Authenticate:
         """Return the plugin's hook as the server calls it."""
         return hook_of(plugin)
+
+    @pytest.fixture
+    def look_up_account(self, plugin: object) -> LookUpAccount:
+        """Return the plugin's other hook as the server calls it."""
+        hook = account_hook_of(plugin)
+        if hook is None:
+            pytest.skip("the plugin does not implement popframe_lookup_account")
+        return hook
 
     def wrong_passwords(self) -> Iterator[bytes]:
         """Yield passwords that are almost, or not at all, the right one."""
@@ -211,21 +236,53 @@ class AuthenticatorContract:
 
     def test_many_threads_get_right_answers(self, authenticate: Authenticate) -> None:
         """The server asks from many threads at once; nobody gets the answer to somebody else's question."""
-        start = threading.Barrier(THREADS)
         questions = [(self.username, self.password), (self.username, self.password + b"x")]
         questions += [(self.unknown_username, self.password)]
-        expected = [_attempt(authenticate, *question) for question in questions]
 
-        def log_in(thread: int) -> list[tuple[int, Account | None]]:
-            start.wait(BARRIER_SECONDS)
-            turns = [(thread + turn) % len(questions) for turn in range(ROUNDS)]
-            return [(turn, _attempt(authenticate, *questions[turn])) for turn in turns]
+        assert _attempt(authenticate, *questions[0]) is not None
+        assert _other_answers([partial(_attempt, authenticate, *question) for question in questions]) == []
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            answers = [answer for answers in pool.map(log_in, range(THREADS)) for answer in answers]
+    def test_lookup_gives_the_account_that_a_login_gives(
+        self, authenticate: Authenticate, look_up_account: LookUpAccount
+    ) -> None:
+        """Whichever way somebody has proven who it is, the mail is the same; before a login by password and after."""
+        found = look_up_account(self.username)
+        by_password = authenticate(self.username, self.password)
 
-        assert expected[0] is not None
-        assert [(turn, answer) for turn, answer in answers if answer != expected[turn]] == []
+        assert found is not None, f"{self.username!r} was left to other plugins"
+        assert [found, look_up_account(self.username)] == [by_password] * 2
+
+    def test_lookup_finds_no_unknown_user(self, look_up_account: LookUpAccount) -> None:
+        """For a user whom it does not know, a plugin returns None or refuses."""
+        assert _attempt(look_up_account, self.unknown_username) is None
+
+    def test_lookup_finds_no_hostile_name(self, look_up_account: LookUpAccount) -> None:
+        """A certificate, or another proof, may say any name at all."""
+        names = (*HOSTILE_NAMES, "", self.username + "\0", self.username + "\0x")
+
+        assert [name for name in names if _attempt(look_up_account, name)] == []
+
+    def test_lookup_refuses_a_closed_account(self, look_up_account: LookUpAccount) -> None:
+        """That it needs no password opens no account; None would let another plugin open it."""
+        if not self.closed_username:
+            pytest.skip("closed_username names no closed account")
+        for _ in range(2):
+            with pytest.raises(AuthenticationFailed):
+                look_up_account(self.closed_username)
+
+    def test_lookup_proves_no_password(self, authenticate: Authenticate, look_up_account: LookUpAccount) -> None:
+        """That somebody was here without a password does not make a wrong one right."""
+        look_up_account(self.username)
+        accepted = [password for password in self.wrong_passwords() if _attempt(authenticate, self.username, password)]
+
+        assert accepted == []
+
+    def test_many_threads_find_their_own_accounts(self, look_up_account: LookUpAccount) -> None:
+        """The server asks from many threads at once; nobody gets somebody else's account."""
+        questions = [partial(_attempt, look_up_account, name) for name in (self.username, self.unknown_username)]
+
+        assert questions[0]() is not None
+        assert _other_answers(questions) == []
 
     def _longer_passwords(self) -> tuple[bytes, ...]:
         """Return wrong passwords in which the right one is; the second is not UTF-8."""
@@ -236,12 +293,27 @@ class AuthenticatorContract:
         return any(form in text for form in forms)
 
 
-def _attempt(authenticate: Authenticate, username: str, password: bytes) -> Account | None:
+def _attempt(hook: Callable[..., Account | None], *arguments: str | bytes) -> Account | None:
     """Ask; None also when refused. Anything else that is raised breaks the contract and ends the test."""
     try:
-        return authenticate(username, password)
+        return hook(*arguments)
     except Refusal:
         return None
+
+
+def _other_answers(questions: Sequence[Callable[[], Account | None]]) -> list[tuple[int, Account | None]]:
+    """Ask from many threads at once; return what was answered otherwise than to one thread, with its question."""
+    expected = [ask() for ask in questions]
+    start = threading.Barrier(THREADS)
+
+    def ask_in_turn(thread: int) -> list[tuple[int, Account | None]]:
+        start.wait(BARRIER_SECONDS)
+        turns = [(thread + turn) % len(questions) for turn in range(ROUNDS)]
+        return [(turn, questions[turn]()) for turn in turns]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = [answer for answers in pool.map(ask_in_turn, range(THREADS)) for answer in answers]
+    return [(turn, answer) for turn, answer in answers if answer != expected[turn]]
 
 
 def _time(authenticate: Authenticate, username: str, password: bytes) -> float:

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import inspect
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +15,20 @@ import pytest
 
 from popframe import Account, AuthenticationFailed, PlainCredentials, hookimpl, verify_password
 from popframe.testing import AuthenticatorContract
-from popframe.testing.authenticator_contract import hook_of
+from popframe.testing.authenticator_contract import account_hook_of, hook_of
 
 logger = logging.getLogger("popframe.test")
 
 YESCRYPT = "$y$j9T$8gWRjdqa6jchZteBd4G3a1$gMxdfl541Nghov/1ydrjcV9Xu8TklP5fwfvtG1H4eU6"
 
 USER, PASSWORD = AuthenticatorContract.username, AuthenticatorContract.password
+CLOSED_USER = "bob"
+
+
+class Contract(AuthenticatorContract):
+    """The contract, and a user whose account is closed."""
+
+    closed_username = CLOSED_USER
 
 
 class Sound:
@@ -44,6 +53,13 @@ class Sound:
         if account is not None and not self.is_right(credentials.password):
             self.refuse(credentials)
         return account
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Decide."""
+        if username == CLOSED_USER:
+            raise AuthenticationFailed("closed")
+        return self.find(username)
 
 
 class AcceptsEverything(Sound):
@@ -230,6 +246,78 @@ class BreaksAtTheSecondLogin(Sound):
         return account
 
 
+class HasOtherAccounts(Sound):
+    """Makes the account anew, and forgets half of it."""
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Decide, with another maildrop than after a login."""
+        return Account(username, maildrop=f"/srv/{username}") if self.find(username) else None
+
+
+class TrustsEveryName(Sound):
+    """Takes a proven identity for a user of its own."""
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Return an account in any case."""
+        return Account(username or "nobody")
+
+
+class OpensFilesForProvenNames(Sound):
+    """Believes that a name in a certificate is the name of a file."""
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Look into a folder."""
+        with contextlib.suppress(OSError):
+            Path("/nonexistent", username).read_bytes()
+        return self.find(username)
+
+
+class LeavesClosedAccountsToOthers(Sound):
+    """Says that it does not know whom it must not let in."""
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Return None for a closed account."""
+        return self.find(username)
+
+
+class RemembersWhoWasHere(Sound):
+    """Takes an identity that was proven once for a password that was."""
+
+    def __init__(self) -> None:
+        """Start with nobody proven."""
+        self.is_proven = False
+
+    def is_right(self, password: bytes) -> bool:
+        """Compare, unless somebody was here."""
+        return self.is_proven or super().is_right(password)
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Remember whom it finds."""
+        account = self.find(username)
+        self.is_proven = self.is_proven or account is not None
+        return account
+
+
+class MixesUpThreadsThatLookUp(Sound):
+    """Keeps the name in the object, where other threads write too."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.username = ""
+
+    @hookimpl
+    def popframe_lookup_account(self, username: str) -> Account | None:
+        """Decide over what the object holds by now."""
+        self.username = username
+        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 20_000)  # other threads run
+        return self.find(self.username)
+
+
 TESTS = [name for name in vars(AuthenticatorContract) if name.startswith("test_")]
 
 FAULTS: dict[type, str] = {
@@ -251,6 +339,12 @@ FAULTS: dict[type, str] = {
     MixesUpThreads: "test_many_threads_get_right_answers",
     BreaksAtTheSecondLogin: "test_second_login_gives_the_same_account",
     ForgetsTheFirstLogin: "test_wrong_password_is_refused_after_a_right_one",
+    HasOtherAccounts: "test_lookup_gives_the_account_that_a_login_gives",
+    TrustsEveryName: "test_lookup_finds_no_unknown_user",
+    OpensFilesForProvenNames: "test_lookup_finds_no_hostile_name",
+    LeavesClosedAccountsToOthers: "test_lookup_refuses_a_closed_account",
+    RemembersWhoWasHere: "test_lookup_proves_no_password",
+    MixesUpThreadsThatLookUp: "test_many_threads_find_their_own_accounts",
 }
 """Which test of the contract is about which fault."""
 
@@ -262,9 +356,9 @@ def run(caplog: pytest.LogCaptureFixture) -> Run:
     """Return a function that runs one test of the contract on a plugin."""
 
     def run(test: str, plugin: object) -> None:
-        method = getattr(AuthenticatorContract(), test)
-        needs_log = "caplog" in inspect.signature(method).parameters
-        method(hook_of(plugin), **({"caplog": caplog} if needs_log else {}))
+        fixtures = {"authenticate": hook_of(plugin), "look_up_account": account_hook_of(plugin), "caplog": caplog}
+        method = getattr(Contract(), test)
+        method(**{name: fixtures[name] for name in inspect.signature(method).parameters})
 
     return run
 
@@ -296,3 +390,46 @@ def test_plugin_without_the_hook_is_told() -> None:
 
     with pytest.raises(AssertionError, match="does not implement popframe_authenticate"):
         hook_of(Unmarked())
+
+
+PLUGINS_WITH_LESS = """\
+import pytest
+from popframe import hookimpl
+from popframe.testing import AuthenticatorContract, MemoryAccounts
+
+
+class OnlyPasswords:
+    def __init__(self, accounts):
+        self.accounts = accounts
+
+    @hookimpl
+    def popframe_authenticate(self, credentials):
+        return self.accounts.popframe_authenticate(credentials)
+
+
+class TestOnlyPasswords(AuthenticatorContract):
+    @pytest.fixture
+    def plugin(self):
+        return OnlyPasswords(MemoryAccounts({self.username: self.password}))
+
+
+class TestNobodyClosed(AuthenticatorContract):
+    @pytest.fixture
+    def plugin(self):
+        return MemoryAccounts({self.username: self.password})
+"""
+
+
+def test_what_a_plugin_does_not_have_is_skipped(tmp_path: Path) -> None:
+    """A plugin may implement one hook without the other, or have no accounts that are closed; all else is tested."""
+    path = tmp_path / "test_plugins.py"
+    path.write_text(PLUGINS_WITH_LESS)
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", path.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    lookups = [test for test in TESTS if "look_up_account" in inspect.signature(getattr(Contract, test)).parameters]
+    skipped = len(lookups) + 1
+
+    assert lookups
+    assert done.stdout.splitlines()[-1].startswith(f"{2 * len(TESTS) - skipped} passed, {skipped} skipped")
+    assert done.stdout.count("the plugin does not implement popframe_lookup_account") == len(lookups)
+    assert done.stdout.count("closed_username names no closed account") == 1

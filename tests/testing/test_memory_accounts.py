@@ -11,10 +11,12 @@ from popframe.testing import AuthenticatorContract, MemoryAccounts
 class TestMemoryAccounts(AuthenticatorContract):
     """The contract, on the users that its own defaults name."""
 
+    closed_username = "bob"
+
     @pytest.fixture
     def plugin(self) -> MemoryAccounts:
-        """Return accounts with one user."""
-        return MemoryAccounts({self.username: self.password})
+        """Return accounts with one user who can log in."""
+        return MemoryAccounts({self.username: self.password, self.closed_username: b""})
 
 
 def test_account_comes_back_as_it_was_added() -> None:

@@ -20,6 +20,7 @@ class TestAuthPam(AuthenticatorContract):
         """Ask about users whom this test process has made."""
         monkeypatch.setattr(type(self), "username", users["alice"])
         monkeypatch.setattr(type(self), "unknown_username", users["nobody"])
+        monkeypatch.setattr(type(self), "closed_username", users["expired"])
 
     @pytest.fixture
     def plugin(self, plugin: AuthPam) -> AuthPam:
