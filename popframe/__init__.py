@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from popframe.plugins import Host
     from popframe.proof import Proven, SecretScheme, StoredSecret
     from popframe.proven_passwords import ProvenPasswords
+    from popframe.saslprep import prepared_name
     from popframe.scram_keys import ScramKeys
 
 __all__ = [
@@ -121,6 +122,7 @@ __all__ = [
     "hash_password",
     "hookimpl",
     "is_password_hash",
+    "prepared_name",
     "read_plugin_configuration",
     "typical_hash",
     "verify_password",
@@ -180,6 +182,7 @@ _HOMES = {
     "verify_password": "popframe.password",
     "Host": "popframe.plugins",
     "ProvenPasswords": "popframe.proven_passwords",
+    "prepared_name": "popframe.saslprep",
     "ScramKeys": "popframe.scram_keys",
 }
 """Where each name is; a new one goes here, above, and into ``__all__``."""

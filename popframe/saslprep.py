@@ -47,3 +47,31 @@ def saslprep(text: str) -> str:
     ):
         raise MixedDirectionError("a text from right to left with a part from left to right")
     return prepared
+
+
+def prepared(text: str) -> str:
+    """Return a text as SASLprep wants it, or as it is when only its directions are mixed.
+
+    A Hebrew or Arabic word with a digit behind it is a likely name or password, and nothing but the rule on directions
+    speaks against it: RFC 6856 section 2.2 wants only prohibited characters refused.
+
+    Raises:
+        ProhibitedCharacterError: It holds what no name and no password may hold.
+    """
+    try:
+        return saslprep(text)
+    except MixedDirectionError:
+        return text
+
+
+def prepared_name(text: str) -> str:
+    """Return the name that a client calls a user by, in the form in which names are compared (RFC 5034 section 4).
+
+    Raises:
+        ValueError: It can be nobody's name: it has characters that no name has, or nothing is left of it. The text says
+            so, and holds nothing of the name.
+    """
+    name = prepared(text)
+    if not name or not name.isprintable():
+        raise ValueError("it is empty, or has characters that do not print")
+    return name

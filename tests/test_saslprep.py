@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popframe.saslprep import MixedDirectionError, ProhibitedCharacterError, saslprep
+from popframe.saslprep import MixedDirectionError, ProhibitedCharacterError, prepared_name, saslprep
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,19 @@ def test_mixed_directions_are_refused(text: str) -> None:
     """RFC 4013 section 2.4, and the last example of section 3."""
     with pytest.raises(MixedDirectionError):
         saslprep(text)
+
+
+def test_a_name_of_mixed_directions_is_one() -> None:
+    """U-016, A-039: it stays as it is."""
+    assert prepared_name("\u06271") == "\u06271"
+    assert prepared_name("\u00aa") == "a"
+
+
+@pytest.mark.parametrize("text", ["", "\u00ad", "a\x07", "\ue000"])
+def test_a_name_of_which_nothing_is_left_is_none(text: str) -> None:
+    """A-039: nor is one with prohibited characters."""
+    with pytest.raises(ValueError, match=r"[a-z]"):
+        prepared_name(text)
 
 
 @given(st.text())

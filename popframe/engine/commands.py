@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from popframe.engine import wire
-from popframe.engine.credentials import prepared
 from popframe.engine.policy import AsciiMode, Utf8Support
 from popframe.engine.surrogate import needs_utf8_mode, with_header_in_ascii
 from popframe.engine.transaction import decimal
 from popframe.errors import CommandSyntaxError
 from popframe.extension import IN_AUTHORIZATION, IN_BOTH, IN_TRANSACTION, Command, Reply
 from popframe.model import PlainCredentials
-from popframe.saslprep import ProhibitedCharacterError
+from popframe.saslprep import ProhibitedCharacterError, prepared
 
 if TYPE_CHECKING:
     from popframe.engine.session import Session

@@ -7,22 +7,7 @@ from dataclasses import replace
 from popframe.engine.backend import Backend, Handover, Login
 from popframe.errors import AuthenticationFailed
 from popframe.model import Peer, PlainCredentials
-from popframe.saslprep import MixedDirectionError, ProhibitedCharacterError, saslprep
-
-
-def prepared(text: str) -> str:
-    """Return a text as SASLprep wants it (RFC 4013), or as it is when only its directions are mixed.
-
-    A Hebrew or Arabic word with a digit behind it is a likely password, and nothing but the rule on directions speaks
-    against it: RFC 6856 wants only prohibited characters refused.
-
-    Raises:
-        ProhibitedCharacterError: It holds what no name and no password may hold.
-    """
-    try:
-        return saslprep(text)
-    except MixedDirectionError:
-        return text
+from popframe.saslprep import ProhibitedCharacterError, prepared
 
 
 def log_in_as_sent(backend: Backend, peer: Peer, credentials: PlainCredentials) -> Login | Handover:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from popframe.errors import AuthenticationFailed
-from popframe.saslprep import MixedDirectionError, ProhibitedCharacterError, saslprep
+from popframe.saslprep import prepared_name
 
 
 def decoded(octets: bytes, what: str) -> str:
@@ -26,11 +26,6 @@ def name(octets: bytes, what: str) -> str:
     """
     text = decoded(octets, what)
     try:
-        text = saslprep(text)
-    except MixedDirectionError:
-        pass
-    except ProhibitedCharacterError as exc:
+        return prepared_name(text)
+    except ValueError as exc:
         raise AuthenticationFailed(f"{what}: {exc}") from exc
-    if not text or not text.isprintable():
-        raise AuthenticationFailed(f"{what} is empty, or has characters that do not print")
-    return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from popframe import AuthenticationFailed, Challenge, Exchange, MechanismContext, Peer, Proven
+from popframe import AuthenticationFailed, Challenge, Exchange, MechanismContext, Peer, Proven, prepared_name
 from popframe_auth_oauth.bearer_token import TokenCheck, TokenRefused
 from popframe_auth_oauth.message import (
     SEPARATOR,
@@ -97,7 +97,7 @@ class BearerExchange:
             username = self._check.username(message.token)
         except TokenRefused as error:
             return self._refused(error.status, f"the token is refused: {error}")
-        return Proven(username, authorization="" if message.username == username else message.username)
+        return Proven(username, authorization="" if _is_name_of(message.username, username) else message.username)
 
     def _refused(self, status: str, reason: str) -> Challenge:
         """Tell the client, as far as it may know, and keep the reason for the log."""
@@ -121,6 +121,18 @@ class BearerExchange:
         ports = self._settings.ports or ((self._context.peer.local_port,) if self._context.peer.local_port else ())
         if message.port is not None and ports and message.port not in map(str, ports):
             raise TokenRefused("the client means another port", "invalid_request")
+
+
+def _is_name_of(prepared: str, username: str) -> bool:
+    """Tell whether a client's name, prepared, is that of the token's user.
+
+    The token's own name is prepared only to be compared. SASLprep makes one name of several, and an issuer may have
+    given those to several people: none of them is to get the account of another.
+    """
+    try:
+        return prepared == prepared_name(username)
+    except ValueError:
+        return False
 
 
 def _host(name: str) -> str:

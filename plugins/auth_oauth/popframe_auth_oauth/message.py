@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from popframe import prepared_name
+
 SEPARATOR = b"\x01"
 """kvsep (RFC 7628 section 3.1): between the parts of a message, and alone the answer to an error."""
 
@@ -29,7 +31,7 @@ class BearerMessage:
 
     Attributes:
         token: The bearer token.
-        username: Whose mail it wants; empty when it leaves that to the token.
+        username: Whose mail it wants, as names are compared (SASLprep); empty when it leaves that to the token.
         host: The name that it believes to have connected to; None when it does not say.
         port: The port that it believes to have connected to; None when it does not say.
     """
@@ -67,10 +69,7 @@ def parse_xoauth2(message: bytes) -> BearerMessage:
         ValueError: It is malformed; the text says how, and holds nothing of the message.
     """
     pairs = _pairs(message, frozenset({"auth", "user"}), None)
-    username = _text(pairs.get("user", b""))
-    if not username:
-        raise ValueError("no user")
-    return BearerMessage(_token(pairs), username)
+    return BearerMessage(_token(pairs), _prepared(pairs.get("user", b"")))
 
 
 def oauthbearer_error(status: str, scopes: Iterable[str], configuration: str) -> bytes:
@@ -109,7 +108,7 @@ def _username_of(header: bytes) -> str:
         return ""
     if not name.startswith(b"a="):
         raise ValueError("the header has something other than a name")
-    return _text(_saslname(name[2:]))
+    return _prepared(_saslname(name[2:]))
 
 
 def _saslname(name: bytes) -> bytes:
@@ -119,14 +118,16 @@ def _saslname(name: bytes) -> bytes:
     return name.replace(b"=2C", b",").replace(b"=3D", b"=")
 
 
-def _text(octets: bytes) -> str:
+def _prepared(octets: bytes) -> str:
+    """Return a name as it is with the other mechanisms (RFC 5034 section 4)."""
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError("the name is not UTF-8") from error
-    if not text.isprintable():
-        raise ValueError("the name has characters that do not print")
-    return text
+    try:
+        return prepared_name(text)
+    except ValueError as error:
+        raise ValueError(f"the name: {error}") from error
 
 
 def _pairs(octets: bytes, known: frozenset[str], form: re.Pattern[bytes] | None) -> dict[str, bytes]:

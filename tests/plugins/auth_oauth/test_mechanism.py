@@ -130,6 +130,27 @@ def test_another_name_is_left_to_the_server(start: Start, name: str) -> None:
     assert start(name).respond(make(token(), "bob")) == Proven(USERNAME, authorization="bob")
 
 
+@pytest.mark.parametrize("name", ["OAUTHBEARER", "XOAUTH2"])
+@pytest.mark.parametrize(
+    ("in_token", "sent", "authorization"),
+    [
+        ("jos\u00e9@example.org", "jose\u0301@example.org", ""),
+        ("jose\u0301@example.org", "jos\u00e9@example.org", ""),
+        ("jose\u0301@example.org", "jose\u0301@example.org", ""),
+        ("\uff41lice", "alice", ""),
+        ("alice", "\uff41lice", ""),
+        ("bob", "\uff41lice", "alice"),
+        ("a\ufffd", "a", "a"),
+    ],
+)
+def test_names_are_compared_prepared(start: Start, name: str, in_token: str, sent: str, authorization: str) -> None:
+    """A-039, A-077: keyboards differ in how they write a letter; but who somebody is, the token says as it is."""
+    make = oauthbearer if name == "OAUTHBEARER" else xoauth2
+    step = start(name).respond(make(token(claims(email=in_token)), sent))
+
+    assert step == Proven(in_token, authorization=authorization)
+
+
 @pytest.mark.parametrize("kind", BAD_TOKENS)
 @pytest.mark.parametrize("last", [b"\x01", b"", b"anything", oauthbearer(b"x")], ids=repr)
 @pytest.mark.parametrize("name", ["OAUTHBEARER", "XOAUTH2"])

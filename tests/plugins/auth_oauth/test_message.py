@@ -9,6 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from popframe import AuthenticationFailed, PlainCredentials
+from popframe.sasl.plain import PlainExchange
 from popframe_auth_oauth.message import (
     BearerMessage,
     oauthbearer_error,
@@ -17,7 +19,7 @@ from popframe_auth_oauth.message import (
     xoauth2_error,
 )
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1).filter(str.isprintable)
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1)
 
 
 def test_message_of_the_rfc_is_read() -> None:
@@ -50,14 +52,47 @@ def test_comma_and_equals_sign_in_a_name_are_escaped() -> None:
     assert parse_oauthbearer(b"n,a=a=2Cb=3Dc,\x01auth=Bearer t\x01\x01").username == "a,b=c"
 
 
-@given(NAMES)
-@example("\ufffd")
-def test_every_printable_name_arrives(name: str) -> None:
-    """Whatever a client calls its user, in UTF-8."""
+def both(name: str) -> list[BearerMessage]:
+    """Return what is read of the messages of both mechanisms with a name."""
     escaped = name.replace("=", "=3D").replace(",", "=2C")
+    return [
+        parse_oauthbearer(f"n,a={escaped},\x01auth=Bearer t\x01\x01".encode()),
+        parse_xoauth2(f"user={name}\x01auth=Bearer t\x01\x01".encode()),
+    ]
 
-    assert parse_oauthbearer(f"n,a={escaped},\x01auth=Bearer t\x01\x01".encode()).username == name
-    assert parse_xoauth2(f"user={name}\x01auth=Bearer t\x01\x01".encode()).username == name
+
+@given(NAMES)
+@example("a,=b")
+@example("\uff0ca\uff1d")
+def test_every_name_arrives_as_with_the_other_mechanisms(name: str) -> None:
+    """A-039: whatever a client calls its user, in UTF-8; what PLAIN refuses is refused."""
+    try:
+        prepared = PlainExchange().respond(f"\0{name}\0x".encode())
+    except AuthenticationFailed:
+        with pytest.raises(ValueError, match="the name"):
+            both(name)
+        return
+    assert isinstance(prepared, PlainCredentials)
+
+    assert [message.username for message in both(name)] == [prepared.username] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "prepared"),
+    [("I\u00adX", "IX"), ("\u2168", "IX"), ("jose\u0301", "jos\u00e9"), ("\uff42ob", "bob"), ("\u05d01", "\u05d01")],
+)
+def test_name_is_prepared(name: str, prepared: str) -> None:
+    """A-039: examples of RFC 4013 section 3, and mixed directions, which are no reason to refuse."""
+    assert [message.username for message in both(name)] == [prepared] * 2
+
+
+@pytest.mark.parametrize("name", ["a\x07b", "\ue000", "\u00ad", "\ufffd", "a\u202eb", "a\x7fb"])
+def test_name_that_can_be_nobodys_is_refused(name: str) -> None:
+    """A-039: prohibited characters, or nothing left (RFC 5034 section 4)."""
+    for message in (f"n,a={name},\x01auth=Bearer tok\x01\x01", f"user={name}\x01auth=Bearer tok\x01\x01"):
+        with pytest.raises(ValueError, match="the name: ") as caught:
+            (parse_oauthbearer if message.startswith("n") else parse_xoauth2)(message.encode())
+        assert name not in str(caught.value)
 
 
 @pytest.mark.parametrize(
