@@ -15,8 +15,8 @@ from popframe.server import startup
 
 DESCRIPTION = """\
 Read a configuration file as the server would, import its plugins, check every value, and start the plugins, so that a
-mistake in the files that they read is found too. Nothing is listened on, no mail is read. All mistakes are told at
-once, each as 'file:line: table.key: what is wrong'.
+mistake in the files that they read is found too; so are mistakes in certificates, and in abuse.state_file. Nothing is
+listened on, no mail is read. All mistakes are told at once, each as 'file:line: table.key: what is wrong'.
 
 Run it as the user that the server runs as: plugins may read files that only this user, or only root, can read.
 """
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings-only",
         action="store_true",
-        help="do not start the plugins: check the file alone, not the files that plugins read",
+        help="do not start the plugins: check this file alone, not the files that plugins and the server read",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument(

@@ -55,13 +55,16 @@ def load(path: Path) -> CheckedConfiguration:
 
     Raises:
         InvalidConfiguration: The file has mistakes, or a plugin cannot be imported; all of it.
-        ConfigError: A plugin does not start.
+        ConfigError: A plugin does not start, or a file of the server's own cannot be used.
     """
+    from popframe.server.abuse.memory import check_state_file  # a server that starts opens it itself
+
     configuration = check(path)
     prepared = prepare(configuration, is_server=False)
     try:
         build(configuration, prepared)
         load_certificates(configuration.tls)
+        check_state_file(configuration.abuse.state_file, configuration.server.run_as)
     finally:
         close_preparations(prepared.values())
     return configuration

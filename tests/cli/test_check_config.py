@@ -107,6 +107,19 @@ def test_plugin_that_does_not_start_is_told(popframe: Run, config: Path, tmp_pat
     assert popframe("check-config", "--settings-only", config.name).returncode == 0
 
 
+def test_state_file_that_cannot_be_used_is_told(popframe: Run, config: Path, tmp_path: Path) -> None:
+    """As the server would be told when it starts; a good place stays empty."""
+    config.write_text(f'{GOOD}\n[abuse]\nstate_file = "state/attempts"\n')
+    result = popframe("check-config", config.name)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "abuse.state_file: cannot use state/attempts: No such file or directory\n"
+    assert popframe("check-config", "--settings-only", config.name).returncode == 0
+    (tmp_path / "state").mkdir()
+    assert popframe("check-config", config.name).returncode == 0
+    assert list((tmp_path / "state").iterdir()) == []
+
+
 def test_verb_of_the_core_cannot_be_taken(popframe: Run, write: Write, complete: Path) -> None:
     """A plugin does not replace what RFC 1939 defines."""
     write("users", "")

@@ -132,10 +132,40 @@ def memory_for(state_file: Path | None, run_as: str | None) -> AttemptMemory:
         reason = str(error)
     except OSError as error:
         if error.errno not in UNUSABLE_PLACE:
-            raise ConfigError(f"abuse.state_file: cannot use {state_file}: {error.strerror}") from error
+            raise _unusable(state_file, error) from error
         reason = error.strerror or str(error)
     log_event("attempts-not-kept", {"file": str(state_file), "reason": reason}, logging.ERROR)
     return memory_alone()
+
+
+def check_state_file(state_file: Path | None, run_as: str | None) -> None:
+    """See whether a server could keep its tables there; nothing is made, changed or locked.
+
+    Args:
+        state_file: Where they are to be; None for in memory alone.
+        run_as: The user whom the file is for, if whoever calls this is root.
+
+    Raises:
+        ConfigError: It could not: it would not start, or count in memory alone.
+    """
+    if state_file is None:
+        return
+    try:
+        file = _opened(state_file, run_as, os.O_RDWR)
+    except FileNotFoundError:
+        _check_folder(state_file)
+        return
+    except OSError as error:
+        raise _unusable(state_file, error) from error
+    try:
+        if _salt(file) is None:
+            _refuse_foreign(file)
+    except ForeignFile as error:
+        raise ConfigError(f"abuse.state_file: {state_file}: {error}, and what is counted would not be kept") from error
+    except OSError as error:
+        raise _unusable(state_file, error) from error
+    finally:
+        file.close()
 
 
 def existing_memory(state_file: Path, run_as: str | None) -> AttemptMemory:
@@ -172,14 +202,41 @@ def _begun_anew(file: SharedFile, path: Path) -> bytes:
     Raises:
         ForeignFile: It is one of something else, and must not be overwritten.
     """
-    octets = file.size()
-    if octets not in (0, _file_octets(file)) and not file.read(0, len(_MAGIC)).startswith(_MAGIC):
-        raise ForeignFile("this file is not one of popframe's: it is left alone")
-    if octets:
+    _refuse_foreign(file)
+    if file.size():
         log_event("attempts-damaged", {"file": str(path)}, logging.WARNING)
     salt = secrets.token_bytes(_SALT_OCTETS)
     _make(file, salt, is_on_disk=True)
     return salt
+
+
+def _refuse_foreign(file: SharedFile) -> None:
+    """Leave alone what is neither new nor damaged.
+
+    Raises:
+        ForeignFile: It is one of something else, and must not be overwritten.
+    """
+    if file.size() not in (0, _file_octets(file)) and not file.read(0, len(_MAGIC)).startswith(_MAGIC):
+        raise ForeignFile("this file is not one of popframe's: it is left alone")
+
+
+def _check_folder(path: Path) -> None:
+    """See that a file could be made there.
+
+    Raises:
+        ConfigError: It could not.
+    """
+    try:
+        is_read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise _unusable(path, OSError(number, os.strerror(number)))
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"abuse.state_file: cannot use {path}: {error.strerror}")
 
 
 def _opened(path: Path, run_as: str | None, flags: int) -> SharedFile:

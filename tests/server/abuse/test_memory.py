@@ -7,6 +7,8 @@ import logging
 import os
 import pwd
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from popframe.config import AbuseSettings
 from popframe.errors import ConfigError
 from popframe.server.abuse.guard import LoginGuard, TooManyWrongPasswords
 from popframe.server.abuse.listing import clear, entries
-from popframe.server.abuse.memory import AttemptMemory, existing_memory, memory_for
+from popframe.server.abuse.memory import AttemptMemory, check_state_file, existing_memory, memory_for
 from popframe.server.abuse.storage import SharedFile
 from popframe.server.log import FIELDS
 
@@ -194,6 +196,135 @@ def test_what_somebody_has_put_there_is_refused(path: Path, kind: str) -> None:
     with pytest.raises(ConfigError, match=r"abuse\.state_file: "):
         memory_for(path, None)
     assert other.read_text() == "important\n"
+
+
+def state_of(path: Path) -> dict[str, tuple[object, ...]]:
+    """Return everything in a folder, with its state and content, but for when it was read."""
+    state: dict[str, tuple[object, ...]] = {}
+    for entry in path.parent.iterdir():
+        status = entry.lstat()
+        content = entry.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        state[entry.name] = (
+            status.st_ino,
+            status.st_mode,
+            status.st_uid,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            content,
+        )
+    return state
+
+
+@pytest.mark.parametrize("kind", ["nothing", "new", "damaged", "empty"])
+def test_check_finds_a_place_that_can_be_used(path: Path, kind: str) -> None:
+    """And makes nothing, nor mends anything there."""
+    check_state_file(None, None)
+    if kind != "nothing":
+        memory_for(path, None).file.close()
+    if kind == "damaged":
+        path.write_bytes(b"?" * 64 + path.read_bytes()[64:])
+    if kind == "empty":
+        path.write_bytes(b"")
+    before = state_of(path)
+
+    check_state_file(path, None)
+    assert state_of(path) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("symbolic link", "cannot use .*: Too many levels of symbolic links"),
+        ("link to nowhere", "cannot use .*: Too many levels of symbolic links"),
+        ("second name", "is not a regular file with one name"),
+        ("pipe", "is not a regular file with one name"),
+        ("folder", "cannot use .*: Is a directory"),
+        ("below a file", "cannot use .*: Not a directory"),
+        ("folder missing", "cannot use .*: No such file or directory"),
+    ],
+)
+def test_check_tells_what_would_stop_the_start(path: Path, kind: str, reason: str) -> None:
+    """In the same words, and without a trace."""
+    other = path.with_name("other")
+    other.write_text("important\n")
+    match kind:
+        case "symbolic link":
+            path.symlink_to(other)
+        case "link to nowhere":
+            path.symlink_to("nowhere")
+        case "second name":
+            os.link(other, path)
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "below a file":
+            path = other / "attempts"
+        case "folder missing":
+            path = path.parent / "missing" / "attempts"
+    before = state_of(other)
+
+    with pytest.raises(ConfigError, match=rf"^abuse\.state_file: .*{reason}$") as told:
+        check_state_file(path, None)
+    assert state_of(other) == before
+    with pytest.raises(ConfigError) as stopped:
+        memory_for(path, None)
+    assert str(told.value) == str(stopped.value)
+
+
+def test_check_tells_a_file_of_something_else(path: Path) -> None:
+    """The server would start, and forget everything with each restart: that is not what the setting is for."""
+    path.write_text("important\n")
+    before = state_of(path)
+
+    with pytest.raises(ConfigError, match=r"attempts: this file is not one of popframe's: .* would not be kept$"):
+        check_state_file(path, None)
+    assert state_of(path) == before
+
+
+@needs_root
+def test_check_tells_whose_file_it_is(path: Path) -> None:
+    """As the server would be told, for the user that it becomes."""
+    memory_for(path, "nobody").file.close()
+    check_state_file(path, "nobody")
+    os.chown(path, pwd.getpwnam("daemon").pw_uid, -1)
+
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        check_state_file(path, "nobody")
+
+
+@needs_root
+def test_check_tells_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """By whoever runs it: a server that is started as this user could not either."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    program = (
+        "import os, sys; from pathlib import Path; from popframe.server.abuse.memory import check_state_file\n"
+        "os.chdir(sys.argv[1]); os.seteuid(int(sys.argv[2])); check_state_file(Path('attempts'), None)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder), "65534"], capture_output=True, text=True)
+    folder.chmod(0o777)
+    tried_again = subprocess.run([sys.executable, "-c", program, str(folder), "65534"], capture_output=True, text=True)
+
+    assert done.stderr.endswith("ConfigError: abuse.state_file: cannot use attempts: Permission denied\n")
+    assert (tried_again.returncode, tried_again.stderr) == (0, "")
+    assert list(folder.iterdir()) == []
+
+
+@needs_root
+def test_check_tells_a_disk_that_is_read_only(tmp_path: Path) -> None:
+    """Root may write everywhere but there. The mount is seen by this one process, and ends with it."""
+    program = (
+        "import sys; from pathlib import Path; from popframe.server.abuse.memory import check_state_file\n"
+        "check_state_file(Path(sys.argv[1], 'attempts'), None)"
+    )
+    shell = 'mount -t tmpfs -o ro none "$1" && exec "$2" -c "$3" "$1"'
+    command = ["unshare", "--mount", "sh", "-c", shell, "sh", str(tmp_path), sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.stderr.endswith(
+        f"ConfigError: abuse.state_file: cannot use {tmp_path}/attempts: Read-only file system\n"
+    )
 
 
 @needs_root
