@@ -19,7 +19,7 @@ what has no equal, stands at its end; the latter on standard error too. Nothing 
 EPILOG = """\
 What Qpopper does by default is set too, where popframe does something else by default. What was compiled into it
 cannot be known: look at the spool directory, at user ids, and at who checks passwords (auth_shadow; auth_pam for a
-Qpopper with PAM).
+Qpopper with PAM). What is to be done for users of APOP and of XTND XMIT stands at the end of what is printed.
 
 exit status:
   0  everything has an equal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import tomllib
 from collections.abc import Callable, Collection
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 import trustme
 
+from popframe.config import LoginSettings
 from popframe.migration import qpopper
 from popframe.migration.qpopper.command_line import SWITCHES
 from popframe.migration.qpopper.options import OPTIONS, Kind
 from popframe.migration.qpopper.translation import RULES
 from popframe.server import startup
+from popframe_auth_file import passwd_command
+from popframe_xtnd import Settings as XtndSettings
 
 INSTALLED = {"auth_shadow", "store_mbox", "bulletin", "session_stats"}
 
@@ -248,6 +252,67 @@ def test_a_switch_is_the_setting_of_today(
     settings = imported(qpopper.read_command_line(words), tmp_path)[table]
 
     assert {key: settings[key] for key in expected} == expected
+
+
+def words_of(plan: qpopper.Plan, title: str) -> str:
+    """Return what stands under a title at the end of the file, without its line ends."""
+    section = qpopper.toml(plan).partition(f"# {title}\n")[2].partition("\n\n")[0]
+    return " ".join(section.replace("#", "").split())
+
+
+def test_what_was_compiled_in_is_remarked_on() -> None:
+    """No option tells whether there are users of APOP and XTND XMIT; what is to be done for them is always said."""
+    plan = qpopper.translated([], INSTALLED)
+    words = words_of(plan, "Cannot be known, since it was compiled in or not:")
+
+    assert "a database of popauth (often /etc/pop.auth) with users in it: their passwords are not taken over" in words
+    assert "'popframe passwd --scram FILE USER' puts in what SCRAM needs" in words
+    assert "XTND XMIT, if users send mail by it: the plugin xtnd with plugin.xtnd.xmit = true" in words
+    assert plan.left_out == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            ["-p1"],
+            "-p 1 (command line): users have logged in by APOP or Kerberos; what to do for those of APOP stands at",
+        ),
+        (["-p0"], ""),
+        (["-p2"], ""),
+        (["-p3"], ""),
+        (["-p4"], ""),
+    ],
+)
+def test_users_of_apop_are_told_of_where_nobody_else_could_log_in(given: list[str], told: str, tmp_path: Path) -> None:
+    """As left out; wherever passwords are taken under some condition, TLS may have been the only reason for that."""
+    plan = qpopper.translated(qpopper.read_command_line(given), INSTALLED)
+
+    assert "".join(plan.left_out).startswith(told)
+    assert bool(plan.left_out) == bool(told)
+    imported(qpopper.read_command_line(given), tmp_path)
+
+
+def test_another_mail_program_is_told_of(tmp_path: Path) -> None:
+    """With the plugin and its settings."""
+    plan = qpopper.translated(from_file(tmp_path, "set mail-command = /usr/lib/sendmail\n"), INSTALLED)
+
+    assert len(plan.left_out) == 1
+    assert "is the plugin xtnd with plugin.xtnd.xmit = true, and plugin.xtnd.sendmail for another" in plan.left_out[0]
+
+
+def test_what_is_advised_exists() -> None:
+    """Settings and options that the remarks name."""
+    parser = argparse.ArgumentParser()
+    passwd_command.add_arguments(parser)
+    text = " ".join(qpopper.translated([], INSTALLED).unknown)
+    commands = re.findall(r"'popframe passwd ([^']*)'", text)
+
+    assert {parser.parse_args(words.split()).user for words in commands} == {"USER"}
+    assert len(commands) == 2
+    assert set(re.findall(r"plugin\.xtnd\.(\w+)", text)) == {"xmit", "sendmail"} <= XtndSettings.model_fields.keys()
+    assert re.findall(r"login\.(\w+)", text) == ["apop"]
+    assert "apop" in LoginSettings.model_fields
 
 
 def test_bulletins_and_statistics_are_plugins(tmp_path: Path) -> None:

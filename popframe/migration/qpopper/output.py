@@ -35,6 +35,7 @@ def _lines(plan: Plan) -> Iterator[str]:
             yield f"{key} = {_value(entry.value)}"
     yield from _remarks("Needs no setting:", plan.notes)
     yield from _remarks("Has no equal, and was left out:", plan.left_out)
+    yield from _remarks("Cannot be known, since it was compiled in or not:", plan.unknown)
 
 
 def _remarks(title: str, remarks: Sequence[str]) -> Iterator[str]:

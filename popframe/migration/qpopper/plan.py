@@ -37,12 +37,14 @@ class Plan:
         tables: Settings by key, by name of their table.
         notes: What was given and needs no setting.
         left_out: What was given and has no equal.
+        unknown: What nobody gives, since it was compiled in or not, and what is to be done then.
     """
 
     plugins: list[str]
     tables: dict[str, dict[str, Entry]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     def set(self, table: str, key: str, value: SettingValue, reason: Given | str, remark: str = "") -> None:
         """Set something, whatever was there before."""

@@ -37,6 +37,19 @@ CLEAR_TEXT = {
 }
 
 
+APOP = (
+    "APOP, if there is a database of popauth (often /etc/pop.auth) with users in it: their passwords are not taken "
+    "over. Give these users a password of the machine; or list auth_file before auth_shadow, and give each of them a "
+    "line with uid= and gid= in its file. 'popframe passwd --scram FILE USER' puts in what SCRAM needs, and suits "
+    "where nobody logs in with a password of the machine besides, since clients that see SCRAM try nothing else; "
+    "'popframe passwd --scheme plain FILE USER', with login.apop = true, is for a client that knows nothing but APOP"
+)
+XMIT = (
+    "the plugin xtnd with plugin.xtnd.xmit = true, and plugin.xtnd.sendmail for another mail program; whoever finds "
+    "out a password can send mail then"
+)
+
+
 def translated(given: Sequence[Given], installed: Collection[str], *, port: int | None = None) -> Plan:
     """Translate.
 
@@ -96,6 +109,7 @@ def _begin(plan: Plan) -> None:
     plan.set(STORE, "spool_dir", "/var/mail", DEFAULT, "or what was compiled in")
     plan.set(STORE, "uidl", "x-uidl", "what Qpopper has written counts", "so that no client gets its mail again")
     plan.set(STORE, "status_headers", "popper", DEFAULT)
+    plan.unknown += [APOP, f"XTND XMIT, if users send mail by it: {XMIT}"]
 
 
 # --- kinds of rules
@@ -175,6 +189,9 @@ def _timeout(plan: Plan, given: Given) -> None:
 def _clear_text(plan: Plan, given: Given) -> None:
     value, remark = CLEAR_TEXT[str(given.value)]
     plan.set("login", "clear_text", value, given, remark)
+    if given.value == "never":
+        why = "users have logged in by APOP or Kerberos; what to do for those of APOP stands at the end of the file"
+        plan.leave_out(given, why)
 
 
 def _status_headers(plan: Plan, given: Given) -> None:
@@ -288,9 +305,7 @@ RULES: Mapping[str, Rule] = {
     "kerberos-service": _has_no_equal("there is no Kerberos; auth_pam can check a password with it"),
     "log-facility": _sets("log", "syslog_facility"),
     "log-login": _log_login,
-    "mail-command": _has_no_equal(
-        "XTND XMIT is the plugin xtnd, with plugin.xtnd.xmit = true and plugin.xtnd.sendmail"
-    ),
+    "mail-command": _has_no_equal(f"XTND XMIT is {XMIT}"),
     "mail-lock-check": _needs_nothing("no lock that a mail agent needs is held while a client thinks"),
     "max-bulletins": _sets(BULLETIN, "max_old_bulletins", most=MOST_OLD_BULLETINS),
     "no-atomic-open": _has_no_equal_when(True, "a dot-lock is made so that nobody else can make it"),
