@@ -21,7 +21,16 @@ from popframe import (
     StoredSecret,
     hookimpl,
 )
-from popframe.plugins import FoundPlugin, Hooks, Host, build_hooks, close_preparations, prepare_plugins
+from popframe.plugins import (
+    FoundPlugin,
+    Hooks,
+    Host,
+    Preparation,
+    build_hooks,
+    close_preparations,
+    look_after_preparations,
+    prepare_plugins,
+)
 from popframe.plugins.inspection import inspect_class
 
 
@@ -431,6 +440,35 @@ def test_plugin_that_asks_is_told_what_it_prepares_for(has_settings: bool) -> No
     prepare_plugins([found(plugin_class)], {plugin_class.__name__: Preparing.Settings()}, SERVER)
 
     assert told == [SERVER]
+
+
+class Patient(Prepared):
+    """Wants to be looked after."""
+
+    def __init__(self, answer: float | Exception | None) -> None:
+        super().__init__(Preparing.Settings())
+        self.answer = answer
+        self.look_count = 0
+
+    def look_after(self) -> float | None:
+        """Count."""
+        self.look_count += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_what_was_prepared_is_looked_after(caplog: pytest.LogCaptureFixture) -> None:
+    """All that wants it; the shortest pause counts, and a defect is logged and keeps nobody from being seen to."""
+    patients = [Patient(7.0), Patient(ZeroDivisionError("a defect")), Patient(None), Patient(3.0)]
+    preparations = [Preparation(None, outcome) for outcome in (Prepared(Preparing.Settings()), *patients)]
+
+    assert look_after_preparations(preparations) == 3.0
+    assert [patient.look_count for patient in patients] == [1] * 4
+    assert "Patient cannot be looked after" in caplog.text
+    assert "a defect" in caplog.text
+    assert look_after_preparations(preparations[:1]) is None
+    assert look_after_preparations([]) is None
 
 
 def test_server_does_not_start_when_a_plugin_cannot_prepare() -> None:

@@ -4,11 +4,14 @@ A plugin is constructed as the user that the server becomes. One that needs more
 that stays root to ask PAM, has a class method ``before_run_as(settings)``: it is called once, at start, as the user
 that started the server, and what it returns is handed to the constructor, also to those of later reloads. An argument
 ``host`` tells it what it prepares for, if it has one.
+
+What it returned may have a method ``look_after()`` besides, by which a process that has ended is started anew.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,6 +20,8 @@ from pydantic import BaseModel
 
 from popframe.errors import ConfigError
 from popframe.plugins.discovery import FoundPlugin, describe_error
+
+_logger = logging.getLogger("popframe.plugins")
 
 METHOD = "before_run_as"
 """The name of the class method."""
@@ -46,6 +51,21 @@ class Closeable(Protocol):
 
     def close(self) -> None:
         """Give back what is held; called when the server has stopped."""
+
+
+@runtime_checkable
+class LookedAfter(Protocol):
+    """What ``before_run_as`` returns for a server that serves many clients, if it has to be seen to."""
+
+    def look_after(self) -> float | None:
+        """See whether everything is there, and start what has ended.
+
+        Called in the process that has made it, which has one thread and forks the others; as the user that this process
+        is by now. It must not block. It is called after a child of that process has ended, and for no reason as well.
+
+        Returns:
+            After how many seconds to call it again, whatever happens; None for when a child has ended.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,25 @@ def close_preparations(preparations: Iterable[Preparation]) -> None:
     """Close what was prepared."""
     for preparation in preparations:
         preparation.outcome.close()
+
+
+def look_after_preparations(preparations: Iterable[Preparation]) -> float | None:
+    """Let what was prepared be seen to; a defect in that is logged, and stops nobody.
+
+    Returns:
+        After how many seconds to do so again; None for when a child has ended.
+    """
+    pauses: list[float] = []
+    for preparation in preparations:
+        if not isinstance(preparation.outcome, LookedAfter):
+            continue
+        try:
+            pause = preparation.outcome.look_after()
+        except Exception:
+            _logger.exception("%s cannot be looked after", type(preparation.outcome).__name__)
+        else:
+            pauses += [] if pause is None else [pause]
+    return min(pauses, default=None)
 
 
 def _prepare(plugin: FoundPlugin, settings: BaseModel | None, host: Host, problems: list[str]) -> Preparation | None:

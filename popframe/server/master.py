@@ -21,7 +21,7 @@ from typing import NoReturn
 from popframe.config import Configuration
 from popframe.engine import CODECS, NEEDED_BEYOND_ASCII
 from popframe.errors import ConfigError
-from popframe.plugins import Hooks, Preparation, close_preparations
+from popframe.plugins import Hooks, Preparation, close_preparations, look_after_preparations
 from popframe.server import privilege, startup, systemd
 from popframe.server.abuse.memory import AttemptMemory, memory_for
 from popframe.server.certificate_keeper import CertificateKeeper, LoadedCertificates
@@ -182,7 +182,9 @@ class Master:
 
     def _watch(self) -> None:
         while True:
+            patience = look_after_preparations(self._prepared.values())
             pause = self._respawn_at - time.monotonic() if self._respawn_at else IDLE_SECONDS
+            pause = pause if patience is None else min(pause, patience)
             pause = min(pause, self._certificates.patience_seconds)
             if self._gate is not None and (missing := self._gate.missing_for_seconds) is not None:
                 pause = min(pause, missing)

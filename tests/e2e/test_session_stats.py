@@ -140,7 +140,10 @@ def test_killed_collector_costs_no_session_and_is_replaced(site: MailSite) -> No
 
 
 def test_server_without_any_collector_serves_on(site: MailSite) -> None:
-    """Both of its processes are killed: the log says so, once in a while; a stop does not wait."""
+    """Both of its processes are killed: the log says so, and neither a session nor a stop waits.
+
+    As ``run_as``, the server may be unable to start another one.
+    """
     configure(site, server="fronts = 1")
     server = site.start()
     above, collector = collectors(server)
@@ -151,13 +154,40 @@ def test_server_without_any_collector_serves_on(site: MailSite) -> None:
         client = site.connect(server, "alice")
         assert client.ask("QUIT").startswith(b"+OK")
 
-    assert server.count_in_log("takes no events") == 1
+    server.wait_for_log("the collector of metrics has ended (status -9); counts begin anew in another")
     for _ in server.until("five sessions"):
         if server.count_in_log(" session-ended ") == 5:
             break
     begun = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - begun < 20
+
+
+@needs_root
+def test_collector_comes_back_when_both_of_its_processes_are_killed() -> None:
+    """The server starts another one, which is run_as too; no session waits, and what it did meanwhile is counted."""
+    with per_user_site() as (site, _):
+        text = site.configuration.read_text().replace('"store_mbox"]', '"store_mbox", "session_stats"]')
+        site.configuration.write_text(f"{text}\n{TABLE}")
+        server = site.start()
+        before = collectors(server)
+        os.kill(before[0], signal.SIGKILL)
+        os.kill(before[1], signal.SIGKILL)
+        for _ in range(5):
+            client = site.connect(server, "alice")
+            assert client.ask("QUIT").startswith(b"+OK")
+        for _ in server.until("metrics again"):
+            if server.count_in_log('text="metrics at ') == 2:
+                break
+
+        assert samples_once(server, lambda found: found[f"{SESSIONS} quit"] == 5)
+        after = collectors(server)
+        assert not set(before) & set(after)
+        for pid in after:
+            assert Path(f"/proc/{pid}").stat().st_uid != 0
+        assert server.count_in_log("the collector of metrics has ended") == 1
+        assert server.stop() == 0
+        assert not any(is_running(pid) for pid in after)
 
 
 def test_collector_that_stands_still_keeps_no_session(site: MailSite) -> None:

@@ -5,7 +5,7 @@
 It ends when every process that could tell it something has closed the other end of the socket, however they ended.
 Signals that are meant for the server do not end it: the last sessions are counted when the server stops. Two processes:
 the first keeps the listening socket, and starts another second one when that dies. The second has threads, and never
-forks.
+forks; it ends with the first, which the server then starts anew.
 """
 
 from __future__ import annotations
@@ -63,10 +63,11 @@ def main(arguments: list[str]) -> int:
     events.send(said.encode())
     if listener is None and not said.startswith(WAITING):
         return 2
+    above = os.getpid()
     while True:
         pid = os.fork()
         if pid == 0:
-            _work(events, address, listener)
+            _work(events, address, listener, above)
         _, status = os.waitpid(pid, 0)
         if status == 0:
             return 0
@@ -90,9 +91,9 @@ def _become(run_as: list[str]) -> None:
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
 
 
-def _work(events: socket.socket, address: str, listener: socket.socket | None) -> NoReturn:
+def _work(events: socket.socket, address: str, listener: socket.socket | None, above: int) -> NoReturn:
     try:
-        Collector(events, address, listener).run()
+        Collector(events, address, listener).run(above)
     except BaseException:  # never back into the loop that starts processes
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
@@ -127,12 +128,24 @@ class Collector:
         if listener is not None:
             self._serve(listener)
 
-    def run(self) -> None:
-        """Count until nobody is left who could tell anything."""
+    def run(self, above: int) -> None:
+        """Count until nobody is left who could tell anything.
+
+        Args:
+            above: The process that starts another collector when this one dies. When that one does, this one ends too:
+                two of them would each count half of what happens.
+        """
+        try:
+            end_above = os.pidfd_open(above)
+        except ProcessLookupError:
+            return
         self._events.setblocking(False)
         self._poll.register(self._events, select.POLLIN)
+        self._poll.register(end_above, select.POLLIN)
         while True:
             for descriptor, _ in self._poll.poll(TICK_SECONDS * 1000):
+                if descriptor == end_above:
+                    return
                 if descriptor != self._events.fileno():
                     self._bury(descriptor)
                 elif not self._take_events():

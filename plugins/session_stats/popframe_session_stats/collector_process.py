@@ -1,14 +1,16 @@
-"""The collector, seen from the server: started once, before root is given up."""
+"""The collector, seen from the server: started before root is given up, and again whenever it has ended."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 from popframe import ConfigError
 from popframe_session_stats.event import LISTENING, MAX_DATAGRAM_OCTETS, WAITING
@@ -18,6 +20,13 @@ START_SECONDS = 30.0
 
 END_SECONDS = 5.0
 """How long it may take to end; it has nothing to finish but what it was told."""
+
+RESTART_PAUSE_SECONDS = 60.0
+"""How long after one was started anew the next one is, at the soonest: one that cannot even start fills no log, and
+takes no time from sessions."""
+
+SILENCE_SECONDS = 1.0
+"""How often a collector that was started anew is asked whether it can listen."""
 
 QUEUE_OCTETS = 4 << 20
 """Room for events that the collector has not taken yet, some 10,000: the kernel doubles it, and counts for each event
@@ -49,13 +58,16 @@ class CollectorProcess:
         Raises:
             ConfigError: It cannot be started, or cannot listen there.
         """
-        self.events, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = _start(theirs, listen, run_as)
+        self._listen = listen
+        self._run_as = run_as
+        # Its own end stays open here too, so that what waits in it is there for the next one.
+        self.events, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._is_silent = False
+        self._not_before = 0.0
+        self._process = _started(self._theirs, listen, run_as)
         try:
             self._wait_until_ready()
             _make_room(self.events)
-            self.events.setblocking(False)
         except BaseException:
             self.close()
             raise
@@ -65,9 +77,33 @@ class CollectorProcess:
         """Process id of the process that starts the collector anew when it dies."""
         return self._process.pid
 
+    def look_after(self) -> float | None:
+        """Start another one if it has ended, with a pause between two starts.
+
+        Returns:
+            After how many seconds to look again; None for when a child has ended.
+        """
+        self._listen_to_it()
+        status = self._process.poll()
+        if status is None:
+            return SILENCE_SECONDS if self._is_silent else None
+        pause = self._not_before - time.monotonic()
+        if pause > 0:
+            return pause
+        self._not_before = time.monotonic() + RESTART_PAUSE_SECONDS
+        _logger.warning("the collector of metrics has ended (status %d); counts begin anew in another", status)
+        try:
+            self._process = _started(self._theirs, self._listen, self._run_as)
+        except ConfigError as error:
+            _logger.error("%s", error)  # noqa: TRY400  # that says it all
+            return RESTART_PAUSE_SECONDS
+        self._is_silent = True
+        return SILENCE_SECONDS
+
     def close(self) -> None:
         """End it and wait for its end."""
         self.events.close()
+        self._theirs.close()
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -76,20 +112,54 @@ class CollectorProcess:
                 self._process.wait()
 
     def _wait_until_ready(self) -> None:
-        self.events.settimeout(START_SECONDS)
+        """Wait for its first words.
+
+        Raises:
+            ConfigError: It cannot work.
+        """
+        end = os.pidfd_open(self._process.pid)
         try:
-            said = self.events.recv(MAX_DATAGRAM_OCTETS).decode("utf-8", "replace")
-        except OSError as error:
-            raise ConfigError(f"the collector of metrics does not start: {error}") from error
-        if said.startswith(LISTENING):
-            _logger.info("metrics at %s", said.removeprefix(LISTENING))
-        elif said.startswith(WAITING):
-            _logger.warning("metrics: %s; the collector goes on trying", said.removeprefix(WAITING))
-        else:
+            poll = select.poll()
+            poll.register(self.events, select.POLLIN)
+            poll.register(end, select.POLLIN)
+            poll.poll(START_SECONDS * 1000)
+        finally:
+            os.close(end)
+        self.events.setblocking(False)
+        said = self._words()
+        if not said and self._process.poll() is None:
+            raise ConfigError(f"the collector of metrics says nothing for {START_SECONDS:.0f} seconds")
+        if not _is_told(said):
             raise ConfigError(said or "the collector of metrics ended at once; standard error says why")
 
+    def _listen_to_it(self) -> None:
+        """Log what one that was started anew has to say."""
+        said = self._words() if self._is_silent else ""
+        if said:
+            self._is_silent = False
+            if not _is_told(said):
+                _logger.error("the collector of metrics %s", said)
 
-def _start(theirs: socket.socket, listen: str, run_as: str | None) -> subprocess.Popen[bytes]:
+    def _words(self) -> str:
+        """Return what it has said; empty for nothing."""
+        try:
+            return self.events.recv(MAX_DATAGRAM_OCTETS).decode("utf-8", "replace")
+        except BlockingIOError:
+            return ""
+
+
+def _is_told(said: str) -> bool:
+    """Log that the collector listens, or that it goes on trying; False for anything else that it may have said."""
+    if said.startswith(LISTENING):
+        _logger.info("metrics at %s", said.removeprefix(LISTENING))
+    elif said.startswith(WAITING):
+        _logger.warning("metrics: %s; the collector goes on trying", said.removeprefix(WAITING))
+    else:
+        return False
+    return True
+
+
+def _started(theirs: socket.socket, listen: str, run_as: str | None) -> subprocess.Popen[bytes]:
     """Start the process. -P: nothing is imported from the folder in which somebody happened to start the server."""
     command = [sys.executable, "-P", "-m", "popframe_session_stats.collector", str(theirs.fileno()), listen]
     command += [run_as] if run_as is not None and os.geteuid() == 0 else []

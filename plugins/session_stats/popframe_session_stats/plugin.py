@@ -27,6 +27,10 @@ class StartedCollector:
 
     process: CollectorProcess | None
 
+    def look_after(self) -> float | None:
+        """Start another collector if it has ended."""
+        return None if self.process is None else self.process.look_after()
+
     def close(self) -> None:
         """End the collector."""
         if self.process is not None:
