@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,11 +30,13 @@ class PluginConfiguration(Generic[SettingsT]):
     Attributes:
         settings: The plugin's own table, ``[plugin.NAME]``.
         run_as: ``server.run_as``, the user that the server becomes; None when it does not say.
+        isolation: ``server.isolation``: with ``"per-user"``, mail is touched only by processes that are its user.
         min_uid: ``login.min_uid``, the smallest user id of those who log in.
     """
 
     settings: SettingsT
     run_as: str | None = None
+    isolation: Literal["shared", "per-user"] = "shared"
     min_uid: int = FIRST_USER_UID
 
 
@@ -71,4 +73,4 @@ def read_plugin_configuration(path: Path, name: str, model: type[SettingsT]) -> 
         problems.append(Problem(path, config_file.line_of("plugins"), "plugins", f"{name!r} is not in this list"))
     if problems or tables is None or settings is None:
         raise InvalidConfiguration(problems)
-    return PluginConfiguration(settings, tables.server.run_as, tables.login.min_uid)
+    return PluginConfiguration(settings, tables.server.run_as, tables.server.isolation, tables.login.min_uid)

@@ -292,12 +292,15 @@ def test_root_tries_as_the_user_that_is_named(public_dir: Path, tmp_path: Path, 
     public_dir.chmod(0o1777)
     config = tmp_path / "popframe.toml"
     config.write_text('plugins = ["store_mbox"]\n[server]\nrun_as = "daemon"\n')
+    apart = tmp_path / "apart.toml"
+    apart.write_text('plugins = ["store_mbox"]\n[server]\nrun_as = "daemon"\nisolation = "per-user"\n')
     users = []
-    for options in (["--user", "nobody", "--config", config], ["--config", config], []):
+    for options in (["--user", "nobody", "--config", config], ["--config", config], ["--config", apart], []):
         locks(*options, public_dir / "alice")
         users.append(capsys.readouterr().out.splitlines()[1].partition("tried as ")[2])
 
-    assert users == ["nobody (uid 65534)", f"daemon (uid {pwd.getpwnam('daemon').pw_uid})", "nobody (uid 65534)"]
+    daemon, nobody = f"daemon (uid {pwd.getpwnam('daemon').pw_uid})", "nobody (uid 65534)"
+    assert users == [nobody, daemon, nobody, nobody]
     assert os.getresuid() == (0, 0, 0)
     assert locks(public_dir / "alice") == 0
 

@@ -62,10 +62,11 @@ held.
 CHECK_EPILOG = """\
 user:
   The locks are tried as the user NAME; without --user as the configuration's
-  server.run_as, else (for root) as the owner of the spool, or as the user of
-  its name when there is none yet. Root becomes that user in a child process.
-  Anybody else can try them only as himself; for another user, what owner,
-  group and mode say is told, who holds what at present, and no lock is taken.
+  server.run_as; else (for root), and with server.isolation = "per-user", as
+  the owner of the spool, or as the user of its name when there is none yet.
+  Root becomes that user in a child process. Anybody else can try them only as
+  himself; for another user, what owner, group and mode say is told, who holds
+  what at present, and no lock is taken.
 
 exit status:
   0  all locks could be had, and no agent disagrees
@@ -123,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = read_configuration(arguments.config)
     try:
         place = place_of(arguments.path, configuration.settings)
-        user = _user(arguments.user or configuration.run_as, place)
+        serving_user = configuration.run_as if configuration.isolation == "shared" else None
+        user = _user(arguments.user or serving_user, place)
     except (ConfigError, PermanentFailure) as error:
         sys.stderr.write(f"popframe locks: {error}\n")
         return EXIT_USAGE
