@@ -13,11 +13,12 @@ import os
 import re
 import socket
 import sys
+import syslog
 import time
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TextIO
 
 LOGGER_NAME = "popframe"
 """Parent of every logger of the project; plugins log below it."""
@@ -32,6 +33,14 @@ FIELDS = "popframe_fields"
 
 TRACE = "trace"
 """The field for where an error came from: the one that may be longer, and is long when it matters."""
+
+_SEVERITIES = {
+    logging.DEBUG: syslog.LOG_DEBUG,
+    logging.INFO: syslog.LOG_INFO,
+    logging.WARNING: syslog.LOG_WARNING,
+    logging.ERROR: syslog.LOG_ERR,
+    logging.CRITICAL: syslog.LOG_CRIT,
+}
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -86,6 +95,8 @@ def set_up(
     """
     if target == "syslog":
         _send_to(_syslog(syslog_address, syslog_facility, syslog_priority), line_format, level, has_clock=True)
+    elif _goes_to_journal(sys.stderr):
+        _send_to(_JournalHandler(sys.stderr), line_format, level, has_clock=True)
     else:
         _send_to(logging.StreamHandler(sys.stderr), line_format, level)
 
@@ -113,6 +124,22 @@ def set_up_file(path: Path, line_format: Literal["text", "json"], level: str) ->
         OSError: It cannot be opened; a symbolic link is not followed, since others may be able to put one there.
     """
     _send_to(_PrivateFileHandler(path), line_format, level)
+
+
+def _goes_to_journal(stream: TextIO) -> bool:
+    """Tell whether a stream leads to systemd's journal, as ``JOURNAL_STREAM`` says (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+class _JournalHandler(logging.StreamHandler[TextIO]):
+    """Says how serious each line is, as the journal wants to be told (sd-daemon(3)); the time it knows by itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_SEVERITIES.get(record.levelno, syslog.LOG_INFO)}>{super().format(record)}"
 
 
 class _PrivateFileHandler(logging.FileHandler):

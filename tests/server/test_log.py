@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -146,3 +149,32 @@ def test_without_a_system_log_events_can_go_nowhere(log: Callable[[], str], tmp_
     log_event("lost", {})
 
     assert log() == ""
+
+
+@pytest.mark.parametrize(("line_format", "text"), [("text", "login user=alice"), ("json", '"event": "login"')])
+@pytest.mark.parametrize(("level", "severity"), [(logging.INFO, 6), (logging.WARNING, 4), (logging.ERROR, 3)])
+@pytest.mark.usefixtures("log")
+def test_the_journal_is_told_how_serious_a_line_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    level: int,
+    severity: int,
+    line_format: Literal["text", "json"],
+    text: str,
+) -> None:
+    """And not the time, which it knows; so ``journalctl --priority`` finds what is wrong (sd-daemon(3))."""
+    with (tmp_path / "journal").open("w") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        set_up("stderr", line_format, "info")
+        log_event("login", {"user": "alice"}, level)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino + 1}")
+        set_up("stderr", line_format, "info")
+        log_event("login", {"user": "alice"}, level)
+    first, second = (tmp_path / "journal").read_text().splitlines()
+
+    assert first.startswith(f"<{severity}>")
+    assert text in first.replace("level=warning ", "").replace("level=error ", "")
+    assert not second.startswith("<")
+    assert LINE.fullmatch(second + "\n") or json.loads(second)["event"] == "login"
