@@ -101,7 +101,7 @@ def read_at(fd: int, length: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
-def write_at(fd: int, octets: bytes | bytearray, offset: int) -> None:
+def write_at(fd: int, octets: bytes | bytearray | memoryview, offset: int) -> None:
     """Write all of the octets."""
     left = memoryview(octets)
     while left:

@@ -11,7 +11,6 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
 from typing import Self
 
 from popframe import TemporaryFailure
@@ -22,11 +21,12 @@ from popframe_store_mbox.index_format import (
     ROW_OCTETS,
     Header,
     Row,
+    RowValues,
     Segment,
-    filter_place,
+    filter_places,
     unpacked_extent,
     unpacked_filter_block,
-    unpacked_row,
+    unpacked_rows,
 )
 from popframe_store_mbox.lazy import LazySequence
 
@@ -114,19 +114,26 @@ class StoredIndex:
         block, at = divmod(message, NEAR_ROWS)
         if self._near[0] != block:
             self._near = (block, self._rows_octets(block * NEAR_ROWS, (block + 1) * NEAR_ROWS))
-        row = self._unpacked(self._near[1][at * ROW_OCTETS : (at + 1) * ROW_OCTETS])
+        row = Row._make(self._unpacked(self._near[1][at * ROW_OCTETS : (at + 1) * ROW_OCTETS])[0])
         self._latest = (message, row)
         return row
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Yield the rows of all messages from one on."""
+        return map(Row._make, self.row_values(start))
+
+    def row_values(self, start: int = 0) -> Iterator[RowValues]:
+        """Yield the same without names.
+
+        Raises:
+            TemporaryFailure: The file is damaged, and gone now.
+        """
         skip = start
         for segment in self.header.segments:
             for at in range(skip, segment.messages, BLOCK_ROWS):
                 count = min(BLOCK_ROWS, segment.messages - at)
                 octets = self.read(count * ROW_OCTETS, segment.offset + at * ROW_OCTETS)
-                for position in range(0, len(octets), ROW_OCTETS):
-                    yield self._unpacked(octets[position : position + ROW_OCTETS])
+                yield from self._unpacked(octets)
             skip = max(skip - segment.messages, 0)
 
     def extents(self, messages: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -179,7 +186,7 @@ class StoredIndex:
 
     def may_have_dot_lines(self, message: int) -> bool:
         """Tell whether a line of the message may begin with a dot."""
-        return self.row(message).has_dot_lines
+        return bool(self.row(message).has_dot_lines)
 
     def copies_of(self, digest: bytes) -> int:
         """Return how many messages have a digest.
@@ -187,7 +194,7 @@ class StoredIndex:
         Raises:
             TemporaryFailure: The file is damaged, and gone now.
         """
-        block, bit = filter_place(digest, self.header.filter_octets)
+        ((block, bit),) = filter_places([digest], self.header.filter_octets)
         if not self.filter_block(block)[bit >> 3] & (1 << (bit & 7)):
             return 0
         return sum(row.digest == digest for row in self.rows())
@@ -216,22 +223,40 @@ class StoredIndex:
 
     def _lines(self, offset: int, length: int, checksum: int) -> Iterator[bytes]:
         """Yield lines after having made sure of all of them: half a listing cannot be taken back."""
-        found = 0
-        for piece in self._pieces(offset, length):
+        self.cut_checksum(offset, length, checksum, length)
+        return self._pieces(offset, length)
+
+    def cut_checksum(self, offset: int, length: int, checksum: int, kept: int) -> int:
+        """Return the checksum of the first octets of some lines, after having made sure of all of them.
+
+        Args:
+            offset: Where the lines begin.
+            length: How long they are.
+            checksum: What their checksum should be.
+            kept: How many octets are to stay.
+
+        Raises:
+            TemporaryFailure: The file is damaged, and gone now.
+        """
+        kept_checksum = 0
+        for piece in self._pieces(offset, kept):
+            kept_checksum = zlib.crc32(piece, kept_checksum)
+        found = kept_checksum
+        for piece in self._pieces(offset + kept, length - kept):
             found = zlib.crc32(piece, found)
         if found != checksum:
             raise self._damaged()
-        return self._pieces(offset, length)
+        return kept_checksum
 
     def _pieces(self, offset: int, length: int) -> Iterator[bytes]:
         for at in range(0, length, PIECE_OCTETS):
             yield self.read(min(PIECE_OCTETS, length - at), offset + at)
 
-    def _unpacked(self, octets: bytes) -> Row:
-        row = unpacked_row(octets)
-        if row is None or not row.is_possible(self.size):
+    def _unpacked(self, octets: bytes) -> list[RowValues]:
+        rows = unpacked_rows(octets, self.size)
+        if rows is None:
             raise self._damaged()
-        return row
+        return rows
 
     def _damaged(self) -> TemporaryFailure:
         self.discard()
@@ -263,14 +288,12 @@ def cut_segments(index: StoredIndex, count: int) -> tuple[Segment, ...]:
 
 def _cut(index: StoredIndex, segment: Segment, count: int, last: Row) -> Segment:
     """Return a segment cut behind a message, with the checksums of the lines that stay."""
-    for _ in chain(index.list_lines(), index.uid_lines()):
-        pass  # makes sure that they are sound, before a part of them gets a new checksum
-    list_checksum = zlib.crc32(index.read(last.list_end, segment.list_offset))
-    uid_checksum = zlib.crc32(index.read(last.uid_end, segment.uid_offset))
     return segment._replace(
         messages=count,
         list_octets=last.list_end,
         uid_octets=last.uid_end,
-        list_checksum=list_checksum,
-        uid_checksum=uid_checksum,
+        list_checksum=index.cut_checksum(
+            segment.list_offset, segment.list_octets, segment.list_checksum, last.list_end
+        ),
+        uid_checksum=index.cut_checksum(segment.uid_offset, segment.uid_octets, segment.uid_checksum, last.uid_end),
     )

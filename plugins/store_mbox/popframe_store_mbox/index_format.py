@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple, Self
 
 from popframe_store_mbox.file import FileState
@@ -35,7 +36,13 @@ _STORED_SEGMENT = struct.Struct("<QQQQIIQQ")
 _ROW = struct.Struct("<6QII16sIB")
 _EXTENT = struct.Struct("<Q24xQ")  # first and fifth field of a row
 _CHECKSUM = struct.Struct("<I")
-ROW_OCTETS = _ROW.size + _CHECKSUM.size
+_FILTER_NUMBER = struct.Struct("<Q8x")  # of a digest
+_STORED_ROW = struct.Struct(f"{_ROW.format}{_CHECKSUM.size}x")
+ROW_OCTETS = _STORED_ROW.size
+_WHOLE_ROW = struct.Struct(f"{ROW_OCTETS}s")
+_SOUND = 0x2144DF1C
+"""CRC-32 of any octets that their own CRC-32 follows."""
+
 _FILTER_BITS_OCTETS = FILTER_BLOCK_OCTETS - _CHECKSUM.size
 
 
@@ -68,14 +75,14 @@ class Row(NamedTuple):
     copy: int
     has_dot_lines: bool
 
-    def is_possible(self, size: int) -> bool:
-        """Tell whether a message can be there in a spool of that size."""
-        return self.start < self.content <= self.end <= self.next <= size and self.start < self.header_end <= self.next
-
     @property
     def uid(self) -> str:
         """The unique-id."""
         return uid_of(self.digest, self.copy).decode("ascii")
+
+
+RowValues = tuple[int, int, int, int, int, int, int, int, bytes, int, int]
+"""The fields of a :class:`Row` where thousands are handled at a time, which names would make twice as dear."""
 
 
 class Segment(NamedTuple):
@@ -172,29 +179,31 @@ class Header:
         )
 
 
-def unpacked_row(octets: bytes) -> Row | None:
-    """Read a stored row; None when it is damaged."""
-    if zlib.crc32(octets[: _ROW.size]) != _CHECKSUM.unpack(octets[_ROW.size :])[0]:
+def unpacked_rows(octets: bytes, size: int) -> list[RowValues] | None:
+    """Read stored rows; None when one is damaged, or of a message that cannot be in a spool of that size."""
+    if set(map(zlib.crc32, chain.from_iterable(_WHOLE_ROW.iter_unpack(octets)))) != {_SOUND}:
         return None
-    *values, has_dot_lines = _ROW.unpack(octets[: _ROW.size])
-    return Row._make([*values, bool(has_dot_lines)])
+    rows: list[RowValues] = list(_STORED_ROW.iter_unpack(octets))
+    for start, content, header_end, end, following, _, _, _, _, _, _ in rows:
+        if not (start < content <= end <= following <= size and start < header_end <= following):
+            return None
+    return rows
 
 
 def unpacked_extent(octets: bytes) -> tuple[int, int] | None:
     """Read where a stored row's message begins and where the next one does; None when it is damaged."""
-    if zlib.crc32(octets[: _ROW.size]) != _CHECKSUM.unpack(octets[_ROW.size :])[0]:
+    if zlib.crc32(octets) != _SOUND:
         return None
     start, following = _EXTENT.unpack_from(octets)
     return start, following
 
 
-def packed_rows(rows: Sequence[Row], list_ends: Sequence[int], uid_ends: Sequence[int]) -> bytes:
+def packed_rows(rows: Sequence[RowValues], list_ends: Sequence[int], uid_ends: Sequence[int]) -> bytes:
     """Return rows as they are stored, with the places of their lines."""
-    pieces: list[bytes] = []
-    for row, list_end, uid_end in zip(rows, list_ends, uid_ends, strict=True):
-        octets = _ROW.pack(*row[:6], list_end, uid_end, *row[8:])
-        pieces += (octets, _CHECKSUM.pack(zlib.crc32(octets)))
-    return b"".join(pieces)
+    *numbers, _, _, digests, copies, has_dot_lines = zip(*rows, strict=True)
+    packed = list(map(_ROW.pack, *numbers, list_ends, uid_ends, digests, copies, has_dot_lines))
+    checksums = map(_CHECKSUM.pack, map(zlib.crc32, packed))
+    return b"".join(chain.from_iterable(zip(packed, checksums, strict=True)))
 
 
 def filter_octets_for(messages: int) -> int:
@@ -203,10 +212,12 @@ def filter_octets_for(messages: int) -> int:
     return max(blocks, 1) * FILTER_BLOCK_OCTETS
 
 
-def filter_place(digest: bytes, filter_octets: int) -> tuple[int, int]:
-    """Return which block of the filter, and which bit of it, stands for a digest; it is as good as random."""
-    blocks = filter_octets // FILTER_BLOCK_OCTETS
-    return divmod(int.from_bytes(digest[:8], "little") % (blocks * _FILTER_BITS_OCTETS * 8), _FILTER_BITS_OCTETS * 8)
+def filter_places(digests: Iterable[bytes], filter_octets: int) -> Iterator[tuple[int, int]]:
+    """Yield which block of the filter, and which bit of it, stands for each digest; it is as good as random."""
+    block_bits = _FILTER_BITS_OCTETS * 8
+    bits = filter_octets // FILTER_BLOCK_OCTETS * block_bits
+    for (number,) in _FILTER_NUMBER.iter_unpack(b"".join(digests)):
+        yield divmod(number % bits, block_bits)
 
 
 def empty_filter_block() -> bytearray:

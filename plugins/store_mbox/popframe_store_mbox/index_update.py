@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from popframe_store_mbox.file import FileState
 from popframe_store_mbox.index_file import StoredIndex
-from popframe_store_mbox.index_format import Row
+from popframe_store_mbox.index_format import RowValues
 from popframe_store_mbox.index_writing import Sums, extend_index
 from popframe_store_mbox.indexed import USELESS
 from popframe_store_mbox.status_header import Stamp
@@ -48,7 +48,7 @@ def follow_update(
 
 def _surviving_rows(
     index: StoredIndex, first: int, deleted: AbstractSet[int], stamps: Mapping[int, Stamp], passed: Sums
-) -> Iterator[Row]:
+) -> Iterator[RowValues]:
     """Yield the rows from one message on as they are after an update: without those that went, each where it is now.
 
     Args:
@@ -56,23 +56,31 @@ def _surviving_rows(
         first: The first message that was removed or stamped.
         deleted: All that were removed.
         stamps: What was written into others.
-        passed: Counts every row that was looked at.
+        passed: The sums over all rows that were looked at, once these were taken.
     """
-    moved = 0
-    for at, row in enumerate(index.rows(first), first):
-        passed.add(row)
-        start, content, header_end, end, following, octets, *rest = row
+    moved = passed_octets = passed_copies = 0
+    for at, row in enumerate(index.row_values(first), first):
+        start, content, header_end, end, following, octets, _, _, digest, copy, has_dot_lines = row
+        passed_octets += octets
+        passed_copies += copy > 1
         if at in deleted:
             moved -= following - start
             continue
+        before = moved
         if at in stamps:
-            added = stamps[at].size_added
-            before, moved = moved, moved + added
+            moved += stamps[at].size_added
             octets += stamps[at].octets_added
-            yield Row._make(
-                (start + before, content + before, header_end + moved, end + moved, following + moved, octets, *rest)
-            )
-        else:
-            yield Row._make(
-                (start + moved, content + moved, header_end + moved, end + moved, following + moved, octets, *rest)
-            )
+        yield (
+            start + before,
+            content + before,
+            header_end + moved,
+            end + moved,
+            following + moved,
+            octets,
+            0,
+            0,
+            digest,
+            copy,
+            has_dot_lines,
+        )
+    passed.octets, passed.copies = passed_octets, passed_copies

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate, islice, repeat
+from itertools import accumulate, chain, islice, repeat
 from typing import Self
 
 from popframe_store_mbox.columns import Index
@@ -27,21 +28,24 @@ from popframe_store_mbox.index_format import (
     MAX_SEGMENTS,
     ROW_OCTETS,
     Header,
-    Row,
+    RowValues,
     Segment,
     empty_filter_block,
     filter_octets_for,
-    filter_place,
+    filter_places,
     packed_filter_block,
     packed_rows,
 )
-from popframe_store_mbox.uid import uid_of
+from popframe_store_mbox.uid import DIGEST_OCTETS, uid_of
 
 NEW_SUFFIX = "-new"
 """Behind the name of an index that is not whole yet."""
 
 BATCH_ROWS = 4096
 """Rows rendered at a time: some megabytes of memory, whatever the number of messages."""
+
+
+_DIGEST = struct.Struct(f"{DIGEST_OCTETS}s")
 
 
 def copies_among(index: StoredIndex, count: int) -> Callable[[bytes], int]:
@@ -76,17 +80,18 @@ class _Filter:
         made._blocks = {number: empty_filter_block() for number in range(octets // FILTER_BLOCK_OCTETS)}
         return made
 
-    def add(self, digest: bytes) -> None:
-        """Let it know of a digest.
+    def add(self, digests: Iterable[bytes]) -> None:
+        """Let it know of some digests.
 
         Raises:
             TemporaryFailure: The index is damaged, and gone.
         """
-        number, bit = filter_place(digest, self._octets)
-        bits = self._blocks.get(number)
-        if bits is None:
-            bits = self._blocks[number] = self._stored_block(number)
-        bits[bit >> 3] |= 1 << (bit & 7)
+        blocks = self._blocks
+        for number, bit in filter_places(digests, self._octets):
+            bits = blocks.get(number)
+            if bits is None:
+                bits = blocks[number] = self._stored_block(number)
+            bits[bit >> 3] |= 1 << (bit & 7)
 
     def write(self, fd: int) -> None:
         """Write all blocks of a new one, or those that something was added to."""
@@ -111,10 +116,12 @@ def compact_index(path: str, index: StoredIndex) -> None:
         TemporaryFailure: The old one is damaged, and gone.
     """
     header = index.header
-    _write_anew(path, index.rows(), filter_octets_for(len(index)), header.state, is_settled=header.is_settled)
+    _write_anew(path, index.row_values(), filter_octets_for(len(index)), header.state, is_settled=header.is_settled)
 
 
-def _write_anew(path: str, rows: Iterator[Row], filter_octets: int, state: FileState, *, is_settled: bool) -> None:
+def _write_anew(
+    path: str, rows: Iterator[RowValues], filter_octets: int, state: FileState, *, is_settled: bool
+) -> None:
     temporary = path + NEW_SUFFIX
     fd = _open_new(temporary)
     try:
@@ -174,14 +181,16 @@ class Sums:
     octets: int = 0
     copies: int = 0
 
-    def add(self, row: Row) -> None:
-        """Count a row."""
-        self.octets += row[5]
-        self.copies += row[9] > 1
-
 
 def extend_index(
-    path: str, index: StoredIndex, kept: int, rows: Iterator[Row], dropped: Sums, state: FileState, *, is_settled: bool
+    path: str,
+    index: StoredIndex,
+    kept: int,
+    rows: Iterator[RowValues],
+    dropped: Sums,
+    state: FileState,
+    *,
+    is_settled: bool,
 ) -> None:
     """Let new messages follow the first ones of an index, in place of those behind.
 
@@ -225,40 +234,40 @@ def has_room(index: StoredIndex) -> bool:
     )
 
 
-def scanned_rows(scanned: Index) -> Iterator[Row]:
-    """Yield the messages of a scan as rows, without the places of their lines, which writing adds."""
-    columns = (scanned.start, scanned.content, scanned.header_end, scanned.end, scanned.next, scanned.octets)
-    unknown = repeat(0)
-    for *numbers, list_end, uid_end, (digest, copy), has_dots in zip(
-        *columns, unknown, unknown, scanned.identities(), scanned.has_dot_lines, strict=False
-    ):
-        yield Row._make((*numbers, list_end, uid_end, digest, copy, has_dots))
+def scanned_rows(scanned: Index) -> Iterator[RowValues]:
+    """Return the messages of a scan as rows, without the places of their lines, which writing adds."""
+    numbers = (scanned.start, scanned.content, scanned.header_end, scanned.end, scanned.next, scanned.octets)
+    digests = chain.from_iterable(_DIGEST.iter_unpack(scanned.digests))
+    copies = map(scanned.copies.get, range(len(scanned)), repeat(1))
+    return zip(*numbers, repeat(0), repeat(0), digests, copies, scanned.has_dot_lines, strict=False)
 
 
-def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, known: _Filter) -> tuple[Segment, int, int]:
+def _write_segment(
+    fd: int, rows: Iterator[RowValues], first: int, offset: int, known: _Filter
+) -> tuple[Segment, int, int]:
     """Write a segment behind everything else; return it, the sum of the sizes, and the number of further copies.
 
     The rows are written as they come; the lines, whose place is known only afterwards, are kept until then.
     """
     list_lines: list[bytes] = []
     uid_lines: list[bytes] = []
-    count = list_end = uid_end = total = copies = 0
+    messages = list_end = uid_end = total = further = 0
     while batch := list(islice(rows, BATCH_ROWS)):
-        numbers = range(first + count + 1, first + count + len(batch) + 1)
-        listed = [b"%d %d\r\n" % (number, row[5]) for number, row in zip(numbers, batch, strict=True)]
-        named = [b"%d %b\r\n" % (number, uid_of(row[8], row[9])) for number, row in zip(numbers, batch, strict=True)]
+        _, _, _, _, _, octets, _, _, digests, copies, _ = zip(*batch, strict=True)
+        numbers = range(first + messages + 1, first + messages + len(batch) + 1)
+        listed = list(map(b"%d %d\r\n".__mod__, zip(numbers, octets, strict=True)))
+        named = list(map(b"%d %b\r\n".__mod__, zip(numbers, map(uid_of, digests, copies), strict=True)))
         list_ends = list(accumulate(map(len, listed), initial=list_end))[1:]
         uid_ends = list(accumulate(map(len, named), initial=uid_end))[1:]
-        write_at(fd, packed_rows(batch, list_ends, uid_ends), offset + count * ROW_OCTETS)
-        for row in batch:
-            known.add(row[8])
-            total += row[5]
-            copies += row[9] > 1
+        write_at(fd, packed_rows(batch, list_ends, uid_ends), offset + messages * ROW_OCTETS)
+        known.add(digests)
+        total += sum(octets)
+        further += sum(copy > 1 for copy in copies)
         list_lines.append(b"".join(listed))
         uid_lines.append(b"".join(named))
-        count += len(batch)
+        messages += len(batch)
         list_end, uid_end = list_ends[-1], uid_ends[-1]
-    at = offset + count * ROW_OCTETS
+    at = offset + messages * ROW_OCTETS
     checksums = []
     for lines in (list_lines, uid_lines):
         checksum = 0
@@ -268,5 +277,5 @@ def _write_segment(fd: int, rows: Iterator[Row], first: int, offset: int, known:
             checksum = zlib.crc32(piece, checksum)
         checksums.append(checksum)
     list_checksum, uid_checksum = checksums
-    segment = Segment(offset, count, list_end, uid_end, list_checksum, uid_checksum, count, list_end)
-    return segment, total, copies
+    segment = Segment(offset, messages, list_end, uid_end, list_checksum, uid_checksum, messages, list_end)
+    return segment, total, further

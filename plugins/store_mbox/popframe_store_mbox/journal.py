@@ -141,8 +141,8 @@ class Journal:
         except FileNotFoundError:
             return True
 
-    def _octets(self, spool: int) -> Iterator[tuple[int, bytes]]:
-        """Yield what the spool is to hold, each piece with its offset."""
+    def _octets(self, spool: int) -> Iterator[tuple[int, memoryview]]:
+        """Yield what the spool is to hold, each piece with its offset; see :func:`buffers`."""
         with ExitStack() as opened:
             fd = open_journal(self.path, spool)
             opened.callback(os.close, fd)
@@ -262,9 +262,9 @@ def _written(
         status = os.fstat(spool)
         if os.geteuid() == 0:  # a session of that user has to be able to finish it
             os.fchown(fd, status.st_uid, status.st_gid)
-        own, runs = _divided(parts, copy)
+        runs: list[Run] = []
         own_length = checksum = 0
-        for octets in buffers(own):
+        for octets in buffers(_own_parts(parts, copy, runs)):
             checksum = zlib.crc32(octets, checksum)
             write_at(fd, octets, HEADER_OCTETS + own_length)
             own_length += len(octets)
@@ -294,23 +294,24 @@ def _written(
     return Journal(path, header, companion_path)
 
 
-def _divided(parts: Iterable[Part], copy: int) -> tuple[list[Part], list[Run]]:
-    """Return what the journal itself has to hold, and the table."""
-    own: list[Part] = []
-    runs: list[Run] = []
-    own_length = 0
+def _own_parts(parts: Iterable[Part], copy: int, runs: list[Run]) -> Iterator[Part]:
+    """Yield what the journal itself has to hold, and write the table."""
+    own_length = run_start = 0
     for part in parts:
-        if isinstance(part, Span) and part.fd == copy:
-            runs.append(Run(is_of_copy=True, start=part.start, length=part.end - part.start))
-            continue
-        length = part.end - part.start if isinstance(part, Span) else len(part)
-        own.append(part)
-        if runs and not runs[-1].is_of_copy:
-            runs[-1] = runs[-1]._replace(length=runs[-1].length + length)
+        if isinstance(part, Span):
+            fd, start, end = part
+            if fd == copy:
+                if run_start < own_length:
+                    runs.append(Run(is_of_copy=False, start=run_start, length=own_length - run_start))
+                    run_start = own_length
+                runs.append(Run(is_of_copy=True, start=start, length=end - start))
+                continue
+            own_length += end - start
         else:
-            runs.append(Run(is_of_copy=False, start=own_length, length=length))
-        own_length += length
-    return own, runs
+            own_length += len(part)
+        yield part
+    if run_start < own_length:
+        runs.append(Run(is_of_copy=False, start=run_start, length=own_length - run_start))
 
 
 def has_journal(place: Place) -> bool:

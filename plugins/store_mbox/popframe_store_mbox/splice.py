@@ -6,14 +6,15 @@ the length of a spool.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import mmap
+import os
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from popframe import TemporaryFailure
-from popframe_store_mbox.file import read_at
 
 BUFFER_OCTETS = 1024 * 1024
-"""Read, and passed on, at a time: with many short spans one system call does the work of hundreds."""
+"""Passed on at a time: of many short spans one system call writes hundreds."""
 
 
 class Span(NamedTuple):
@@ -60,60 +61,46 @@ def merged(edits: Iterable[Edit]) -> list[Edit]:
     return joined
 
 
-def edited(fd: int, start: int, end: int, edits: Sequence[Edit]) -> list[Part]:
+def edited(fd: int, start: int, end: int, edits: Iterable[Edit]) -> list[Part]:
     """Return what a part of a file holds after some edits, which lie in it, in order and apart from each other."""
     parts: list[Part] = []
     at = start
-    for edit in edits:
-        if at < edit.start:
-            parts.append(Span(fd, at, edit.start))
-        if edit.octets:
-            parts.append(edit.octets)
-        at = edit.end
+    for edit_start, edit_end, octets in edits:
+        if at < edit_start:
+            parts.append(Span(fd, at, edit_start))
+        if octets:
+            parts.append(octets)
+        at = edit_end
     if at < end:
         parts.append(Span(fd, at, end))
     return parts
 
 
-def buffers(parts: Iterable[Part]) -> Iterator[bytes]:
-    """Yield the octets of all parts, :data:`BUFFER_OCTETS` or less at a time.
+def buffers(parts: Iterable[Part]) -> Iterator[memoryview]:
+    """Yield the octets of all parts, :data:`BUFFER_OCTETS` at a time; what was yielded is overwritten by the next.
 
     Raises:
         TemporaryFailure: A file ends before one of its spans does.
         OSError: It cannot be read.
     """
-    window = _Window()
-    pieces: list[memoryview] = []
+    # One for all: the system has to find and clear the pages of a new one, which takes longer than to fill it.
+    buffer = memoryview(mmap.mmap(-1, BUFFER_OCTETS, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
     size = 0
     for part in parts:
-        for piece in (memoryview(part),) if isinstance(part, bytes) else window.pieces(part):
-            if size + len(piece) > BUFFER_OCTETS and pieces:
-                yield b"".join(pieces)
-                pieces, size = [], 0
-            pieces.append(piece)
-            size += len(piece)
-    if pieces:
-        yield b"".join(pieces)
-
-
-class _Window:
-    """What was read last: many short spans of one file come from a few reads."""
-
-    def __init__(self) -> None:
-        self._fd = -1
-        self._start = 0
-        self._octets = memoryview(b"")
-
-    def pieces(self, span: Span) -> Iterator[memoryview]:
-        """Yield the octets of a span."""
-        at = span.start
-        while at < span.end:
-            first = at - self._start
-            if span.fd != self._fd or not 0 <= first < len(self._octets):
-                self._fd, self._start, first = span.fd, at, 0
-                self._octets = memoryview(read_at(span.fd, BUFFER_OCTETS, at))
-                if not self._octets:
-                    raise TemporaryFailure(f"a file ends at octet {at}, before octet {span.end}")
-            piece = self._octets[first : span.end - self._start]
-            yield piece
-            at += len(piece)
+        fd, at, end = part if isinstance(part, Span) else (-1, 0, len(part))
+        while at < end:
+            if size == BUFFER_OCTETS:
+                yield buffer
+                size = 0
+            room = buffer[size : size + end - at]
+            if isinstance(part, Span):
+                got = os.preadv(fd, [room], at)
+            else:
+                got = len(room)
+                room[:] = part[at : at + got]
+            if not got:
+                raise TemporaryFailure(f"a file ends at octet {at}, before octet {end}")
+            at += got
+            size += got
+    if size:
+        yield buffer[:size]
