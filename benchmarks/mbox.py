@@ -53,10 +53,10 @@ def opening(folder: Path, megabytes: int, messages: int, rounds: int) -> None:
     fill(folder, megabytes, messages)
     print(f"spool of {megabytes} MB, {messages} messages")
     report("  first scan, index written", rounds, folder, open_it, before=drop_index)
-    settle()
     at_rest(folder)
     report("  unchanged", rounds, folder, open_it)
     report("  unchanged, with LIST and UIDL", rounds, folder, open_and_list)
+    report("  the newest removed", rounds, folder, remove_newest, before=at_rest)
     report("  after one new mail", rounds, folder, open_it, before=add_one)
 
 
@@ -67,12 +67,11 @@ def removing(folder: Path, rounds: int) -> None:
 
     def prepare(where: Path) -> None:
         fill(where, REMOVAL_MEGABYTES, count)
-        settle()
-        open_it(where)
+        at_rest(where)
 
     report("  nothing removed", rounds, folder, lambda where: remove(where, 0, 1, 0), before=prepare)
     report("  every second one removed", rounds, folder, lambda where: remove(where, 0, 2, None), before=prepare)
-    report("  the newest removed", rounds, folder, lambda where: remove(where, count - 1, 1, None), before=prepare)
+    report("  the newest removed", rounds, folder, remove_newest, before=prepare)
     report("  all removed", rounds, folder, lambda where: remove(where, 0, 1, None), before=prepare)
 
 
@@ -107,6 +106,7 @@ def settle() -> None:
 
 def at_rest(folder: Path) -> None:
     """Let the index know that the spool is at rest."""
+    settle()
     open_it(folder)
 
 
@@ -134,6 +134,12 @@ def remove(folder: Path, start: int, step: int, stop: int | None) -> None:
     with closing(opened(folder)) as maildrop:
         count = len(maildrop.message_octets()) if stop is None else stop
         maildrop.commit(set(range(start, count, step)), set())
+
+
+def remove_newest(folder: Path) -> None:
+    """Open it and remove the last message."""
+    with closing(opened(folder)) as maildrop:
+        maildrop.commit({len(maildrop.message_octets()) - 1}, set())
 
 
 def report(
