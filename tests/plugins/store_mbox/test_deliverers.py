@@ -106,11 +106,26 @@ AGENTS = {
     "dma": Agent("dma", ("/usr/sbin/dma", "-D", "-i", "-f", "alice", "alice")),
 }
 
+_DOVECOT_2_3 = """\
+mail_location = mbox:~/imap:INBOX=/var/mail/%u
+mbox_write_locks = dotlock fcntl
+first_valid_uid = 1
+log_path = /dev/stderr
+protocols =
+"""
+
+_DOVECOT_2_4 = """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+mail_driver = mbox
+mail_path = ~/imap
+mail_inbox_path = /var/mail/%{user}
+first_valid_uid = 1
+log_path = /dev/stderr
+"""
+"""It takes the dot-lock first without being told."""
+
 _FILES = {
-    "dovecot.conf": (
-        "mail_location = mbox:~/imap:INBOX=/var/mail/%u\nmbox_write_locks = dotlock fcntl\nfirst_valid_uid = 1\n"
-        "log_path = /dev/stderr\nprotocols =\n"
-    ),
     "etc/dma/dma.conf": "MAILNAME example.org\n",
     "home/.procmailrc": "LOCKSLEEP=0\n",
     "home/.mailfilter": "LOCKSLEEP=0\n",
@@ -137,6 +152,13 @@ somebody renames another one to its name, as useradd does with /etc/passwd whene
 """
 
 
+def _dovecot_configuration() -> str:
+    """Return what the installed version of Dovecot understands."""
+    dovecot = shutil.which("dovecot", path="/usr/sbin")
+    version = subprocess.run([dovecot, "--version"], capture_output=True, text=True).stdout if dovecot else ""
+    return _DOVECOT_2_4 if version.startswith("2.4.") else _DOVECOT_2_3
+
+
 class Host:
     """A machine of its own, as far as delivery goes: alice's mail is in the folder of a site.
 
@@ -157,7 +179,7 @@ class Host:
         self._turns = {pair: threading.Lock() for pair in APART}
         for name in ("queue", "etc/dma", "home"):
             (folder / name).mkdir(parents=True)
-        for name, text in _FILES.items():
+        for name, text in {**_FILES, "dovecot.conf": _dovecot_configuration()}.items():
             (folder / name).write_text(text)
         alice = f"alice:x:{self._owner.pw_uid}:{self._owner.pw_gid}::{folder}/home:/bin/sh\n"
         (folder / "etc" / "passwd").write_text(alice + Path("/etc/passwd").read_text())
