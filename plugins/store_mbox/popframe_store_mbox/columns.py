@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from popframe_store_mbox.index_format import Row
 from popframe_store_mbox.lazy import LazySequence
 from popframe_store_mbox.uid import DIGEST_OCTETS, further_copies, uid_of
 
@@ -65,6 +66,22 @@ class Index:
                 if uid not in taken:  # of several, the first has it
                     taken.add(uid)
                     self.stored_uids[message] = uid
+
+    def row(self, message: int) -> Row:
+        """Return what is known of a message, but for the places of its lines in listings."""
+        return Row(
+            start=self.start[message],
+            content=self.content[message],
+            header_end=self.header_end[message],
+            end=self.end[message],
+            next=self.next[message],
+            octets=self.octets[message],
+            list_end=0,
+            uid_end=0,
+            digest=self.digest(message),
+            copy=self.copies.get(message, 1),
+            has_dot_lines=self.may_have_dot_lines(message),
+        )
 
     def digest(self, message: int) -> bytes:
         """Return what identifies a message and its copies."""

@@ -56,7 +56,7 @@ class StoredIndex:
         self._path = path
         self._fd = fd
         self._latest: tuple[int, Row] | None = None
-        self._near: tuple[int, bytes] = (-1, b"")
+        self._near: tuple[int, list[RowValues]] = (-1, [])
         self.start, self.content, self.header_end, self.end, self.next, self.octets = map(self._column, range(6))
         self.uids: Sequence[str] = LazySequence(
             self, lambda message: self.row(message).uid, lambda: (row.uid for row in self.rows())
@@ -113,8 +113,8 @@ class StoredIndex:
             raise IndexError(message)
         block, at = divmod(message, NEAR_ROWS)
         if self._near[0] != block:
-            self._near = (block, self._rows_octets(block * NEAR_ROWS, (block + 1) * NEAR_ROWS))
-        row = Row._make(self._unpacked(self._near[1][at * ROW_OCTETS : (at + 1) * ROW_OCTETS])[0])
+            self._near = (block, self._unpacked(self._rows_octets(block * NEAR_ROWS, (block + 1) * NEAR_ROWS)))
+        row = Row._make(self._near[1][at])
         self._latest = (message, row)
         return row
 

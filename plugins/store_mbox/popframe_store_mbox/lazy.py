@@ -17,16 +17,16 @@ class LazySequence(Sequence[T_co]):
         """Make elements by a function.
 
         Args:
-            index: Has as many messages as this has elements.
+            index: Has as many messages as this has elements, and always will.
             element: Gives the one for a message, counted from 0.
             elements: Gives all of them, where that is quicker than one after the other.
         """
-        self._index = index
+        self._length = len(index)
         self._element = element
         self._elements = elements
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._length
 
     @overload
     def __getitem__(self, message: int) -> T_co: ...
@@ -39,11 +39,11 @@ class LazySequence(Sequence[T_co]):
             IndexError: There is no such message; negative numbers do not count from the end.
         """
         if isinstance(message, slice):
-            return [self._element(at) for at in range(*message.indices(len(self)))]
-        if not 0 <= message < len(self):
+            return [self._element(at) for at in range(*message.indices(self._length))]
+        if not 0 <= message < self._length:
             raise IndexError(message)
         return self._element(message)
 
     def __iter__(self) -> Iterator[T_co]:
         """Yield all of them."""
-        return self._elements() if self._elements else map(self._element, range(len(self)))
+        return self._elements() if self._elements else map(self._element, range(self._length))

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from popframe import TemporaryFailure
 from popframe_store_mbox.classic import Classic
-from popframe_store_mbox.file import os_errors_refused, refusal_for
+from popframe_store_mbox.file import os_errors_refused, read_at, refusal_for
 from popframe_store_mbox.in_place import InPlace
 from popframe_store_mbox.place import Place
 from popframe_store_mbox.session_lock import SessionLock
 from popframe_store_mbox.settings import Settings
-from popframe_store_mbox.snapshot import Snapshot
+from popframe_store_mbox.snapshot import MAX_HEADER_END_OCTETS, Snapshot, is_beginning
 
 PIECE_OCTETS = 64 * 1024
 """Read at a time: fits the processor's cache while the engine converts it."""
@@ -106,33 +106,55 @@ class MboxMaildrop:
         Raises:
             TemporaryFailure: It cannot be read, or another program changed the file under it.
         """
-        if self._snapshot is None:
+        snapshot = self._snapshot
+        if snapshot is None:
             raise TemporaryFailure(f"{self._place.spool} has no message {index}")
         with os_errors_refused(f"reading message {index} of {self._place.spool}"):
-            position = self._snapshot.index.content[index]
-            end = self._snapshot.index.end[index]
-            is_in_place = self._snapshot.is_scanned or self._snapshot.has_in_place(self._file, index)
+            row = snapshot.index.row(index)
+            start, position, end = row.start, row.content, row.end
+            head_end = row.header_end + MAX_HEADER_END_OCTETS
+            # From the From_ line on: whether it is this message is seen by the octets that are then sent.
+            piece = read_at(self._file, min(max(head_end, end) - start, PIECE_OCTETS), start)
+            is_in_place = snapshot.is_scanned or (
+                is_beginning(piece, row)
+                if head_end - start <= PIECE_OCTETS
+                else snapshot.has_in_place(self._file, index)
+            )
         if not is_in_place:
-            self._snapshot.index.discard()
+            snapshot.index.discard()
             raise TemporaryFailure(f"message {index} of {self._place.spool} is not where its index says")
+        piece = piece[position - start : end - start]
         while position < end:
-            piece = self._read_piece(self._snapshot, index, position, min(PIECE_OCTETS, end - position))
+            piece = piece or self._read_at(position, min(PIECE_OCTETS, end - position))
+            self._make_sure(snapshot, index)
             yield piece
             position += len(piece)
+            piece = b""
 
-    def _read_piece(self, snapshot: Snapshot, index: int, position: int, length: int) -> bytes:
-        """Return some octets of a message, at least one.
+    def _read_at(self, position: int, length: int) -> bytes:
+        """Return some octets of the file, at least one.
 
         Raises:
-            TemporaryFailure: They are not there, or perhaps not of this message.
+            TemporaryFailure: There are none.
+        """
+        with os_errors_refused(f"reading {self._place.spool} at offset {position}"):
+            octets = os.pread(self._file, length, position)
+        if not octets:
+            raise TemporaryFailure(f"{self._place.spool} ends at offset {position}")
+        return octets
+
+    def _make_sure(self, snapshot: Snapshot, index: int) -> None:
+        """Make sure that what was just read was of this message.
+
+        Raises:
+            TemporaryFailure: Perhaps it was not.
         """
         try:
-            piece = os.pread(self._file, length, position)
-            if piece and (snapshot.is_unchanged(self._file) or snapshot.has_in_place(self._file, index)):
-                return piece
+            is_certain = snapshot.is_unchanged(self._file) or snapshot.has_in_place(self._file, index)
         except OSError as exc:
-            raise refusal_for(exc, f"reading {self._place.spool} at offset {position}") from exc
-        raise TemporaryFailure(f"another program changed {self._place.spool}: message {index} is not in its place")
+            raise refusal_for(exc, f"looking at {self._place.spool} again") from exc
+        if not is_certain:
+            raise TemporaryFailure(f"another program changed {self._place.spool}: message {index} is not in its place")
 
     def commit(self, deleted: AbstractSet[int], seen: AbstractSet[int]) -> None:
         """Remove messages from the spool, and stamp those that stay if the site wants that.

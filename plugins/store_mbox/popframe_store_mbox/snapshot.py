@@ -13,6 +13,7 @@ from typing import Self
 from popframe_store_mbox.columns import Index
 from popframe_store_mbox.file import FileState, read_at
 from popframe_store_mbox.index_file import StoredIndex
+from popframe_store_mbox.index_format import Row
 from popframe_store_mbox.indexed import messages_of
 from popframe_store_mbox.scan import MAX_HEADER_OCTETS
 from popframe_store_mbox.uid import head_digest, without_volatile_fields
@@ -59,15 +60,22 @@ class Snapshot:
 
     def has_in_place(self, spool: int, message: int) -> bool:
         """Tell whether the From_ line and header of a message are where they were, and the rest may be."""
-        start, header_end = self.index.start[message], self.index.header_end[message]
-        octets = read_at(spool, header_end - start + MAX_HEADER_END_OCTETS, start)
-        head, behind = octets[: header_end - start], octets[header_end - start :]
-        return (
-            head_digest(without_volatile_fields(head)) == self.index.digest(message)
-            and FileState.of(spool).size >= self.index.end[message]
-            and (
-                behind.startswith((b"\n\n", b"\n\r\n"))  # a field that was added here would have moved the text
-                or header_end >= self.index.end[message]  # no text follows
-                or header_end - start >= MAX_HEADER_OCTETS  # only its first part was looked at
-            )
-        )
+        row = self.index.row(message)
+        octets = read_at(spool, row.header_end - row.start + MAX_HEADER_END_OCTETS, row.start)
+        return is_beginning(octets, row) and FileState.of(spool).size >= row.end
+
+
+def is_beginning(octets: bytes, row: Row) -> bool:
+    """Tell whether octets begin with the From_ line and header of a message.
+
+    Args:
+        octets: What is where the message was: to :data:`MAX_HEADER_END_OCTETS` behind its header at least, or to the
+            end of the file.
+        row: What is known of it.
+    """
+    length = row.header_end - row.start
+    return head_digest(without_volatile_fields(octets[:length])) == row.digest and (
+        octets.startswith((b"\n\n", b"\n\r\n"), length)  # a field that was added here would have moved the text
+        or row.header_end >= row.end  # no text follows
+        or length >= MAX_HEADER_OCTETS  # only its first part was looked at
+    )
