@@ -75,6 +75,7 @@ dist: $(INSTALLED)  ## build every wheel into dist/
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . $(PLUGINS)
 
+# A wheel can lack a file, which any other test notices; to kill everything at every system call once more takes minutes.
 .PHONY: wheels
 wheels: dist debian-packages  ## build every wheel, and run the tests on what they install
 	@set -e; \
@@ -84,7 +85,7 @@ wheels: dist debian-packages  ## build every wheel, and run the tests on what th
 	$(PIP) --python "$$room/venv" install --group test dist/*.whl; \
 	cp -R tests pyproject.toml "$$room"; \
 	cd "$$room"; \
-	POPFRAME_WHEELS=1 venv/bin/pytest -n $(WORKERS) -m 'not checkout'
+	POPFRAME_WHEELS=1 venv/bin/pytest -n $(WORKERS) -m 'not checkout' --ignore-glob '*/test_crash.py'
 
 .PHONY: clean
 clean:  ## remove everything that the other targets made
