@@ -125,20 +125,20 @@ class MboxMaildrop:
             raise TemporaryFailure(f"message {index} of {self._place.spool} is not where its index says")
         piece = piece[position - start : end - start]
         while position < end:
-            piece = piece or self._read_at(position, min(PIECE_OCTETS, end - position))
+            piece = piece or self._read_on(position, min(PIECE_OCTETS, end - position))
             self._make_sure(snapshot, index)
             yield piece
             position += len(piece)
             piece = b""
 
-    def _read_at(self, position: int, length: int) -> bytes:
+    def _read_on(self, position: int, length: int) -> bytes:
         """Return some octets of the file, at least one.
 
         Raises:
             TemporaryFailure: There are none.
         """
         with os_errors_refused(f"reading {self._place.spool} at offset {position}"):
-            octets = os.pread(self._file, length, position)
+            octets = read_at(self._file, length, position)
         if not octets:
             raise TemporaryFailure(f"{self._place.spool} ends at offset {position}")
         return octets
