@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,22 +77,6 @@ def collectors(server: ServerProcess) -> tuple[int, int]:
         if children:
             return first, int(children[0])
     raise AssertionError(first)
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process is there, and not only its entry in the table."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for_end(pid: int) -> None:
-    """Wait until a process has ended."""
-    deadline = time.monotonic() + 20
-    while is_running(pid):
-        assert time.monotonic() < deadline, pid
-        time.sleep(0.02)
 
 
 def read_and_quit(client: RawClient) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from popframe.testing import MailSite, RawClient
+from popframe.testing.process import is_running, wait_for_end
 
 from .inetd_room import log_in, needs_root, per_user_site, started
 from .stats_site import (
@@ -24,12 +25,10 @@ from .stats_site import (
     address_of,
     collectors,
     configure,
-    is_running,
     read_and_quit,
     samples,
     samples_once,
     scrape,
-    wait_for_end,
 )
 
 MESSAGES = [b"Subject: one\n\nx\n", b"Subject: two\n\nxx\n", b"Subject: three\n\nxxx\n"]

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from popframe import Account
+from popframe.testing.process import is_running
 from popframe_auth_pam import AuthPam, AuthPamSettings
 from popframe_auth_pam.message import (
     MAX_MESSAGE_OCTETS,
@@ -71,13 +72,6 @@ def start_verifier() -> Iterator[Callable[..., VerifierProcess]]:
 def children(pid: int) -> list[int]:
     """Return the process ids of a process's children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process is there, and not just waiting to be buried."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from popframe import SessionSummary
+from popframe.testing.process import wait_for_end
 from popframe_session_stats import collector_process
 from popframe_session_stats.collector_process import CollectorProcess
 from popframe_session_stats.reporter import Reporter
@@ -105,22 +106,6 @@ def test_what_waits_is_counted_by_the_next_collector(collector: Running, summary
     os.kill(worker, signal.SIGKILL)
 
     assert collector.samples_once("popframe_sessions_total quit", 100)
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process is there, and not only its entry in the table."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for_end(pid: int) -> None:
-    """Wait until a process has ended; whoever may be its parent learns of that later."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while is_running(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def kill(collector: Running, *, both: bool = True) -> None:
