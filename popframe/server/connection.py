@@ -108,7 +108,7 @@ class Connection:
 
     @property
     def awaits_login(self) -> bool:
-        """Nobody is logged in, and it is the client's turn, nothing of it is being looked at."""
+        """Nobody is logged in, and the server waits for the client: no login is under way."""
         return self._awaits_login and not self._is_over and self._stopped_as is None
 
     def stop(self, outcome: Outcome = Outcome.SHUT_DOWN) -> None:
