@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -31,15 +30,6 @@ LONG = os.environ.get("POPFRAME_LONG") == "1"
 
 SHUTDOWN_SECONDS = 10
 """The default of server.shutdown_timeout_seconds."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter."""
-    path = Path(tempfile.mkdtemp(prefix="popframe-isolation-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import ssl
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,15 +89,6 @@ class SaslIsolation:
     def children(self) -> list[int]:
         """Return the processes that the gate has started."""
         return children_of(self.site.gate())
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter."""
-    path = Path(tempfile.mkdtemp(prefix="popframe-isolation-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,15 +51,6 @@ class TlsIsolation:
         reply = client.log_in(name, PASSWORD)
         assert reply.startswith(b"+OK maildrop has "), reply
         return client
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter."""
-    path = Path(tempfile.mkdtemp(prefix="popframe-isolation-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import contextlib
 import os
 import pwd
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,15 +22,6 @@ MESSAGE = b"Subject: one\n\nhello from the message\n"
 TRACED = re.compile(r' command session=(\S+) address=(\S+) command=("[^"]*"|\S+) reply=("[^"]*"|\S+)')
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sessions that become each user")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter."""
-    path = Path(tempfile.mkdtemp(prefix="popframe-trace-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 def commands(text: str) -> list[str]:

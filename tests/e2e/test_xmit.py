@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,12 +44,10 @@ def stuffed(message: bytes) -> bytes:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter."""
-    path = Path(tempfile.mkdtemp(prefix="popframe-xmit-"))
-    path.chmod(0o1777)
-    yield path
-    shutil.rmtree(path)
+def folder(folder: Path) -> Path:
+    """Return the folder, in which everybody may make files."""
+    folder.chmod(0o1777)
+    return folder
 
 
 @pytest.fixture
